@@ -130,7 +130,7 @@ function quartiles(values: readonly number[]): [number, number, number] {
 /** As the engine builds it: with the cache also its records and the curve, or with none of them. */
 function schedulerOf(info: EngineInfo, recorder: KvRecorder | undefined): Scheduler {
   const { numBlocks, blockSize } = info;
-  const limits = { ...info, maxNumWaitingSeqs: 1000 };
+  const limits = { ...info, maxNumQueuedSeqs: 1000 };
   if (recorder === undefined) return new Scheduler(new BlockManager(info), limits);
   const onDecision = (decision: KvDecision) => recorder.decided(decision, 0);
   const prefixCache = { keySpace: KEY_SPACE, listener: recorder };

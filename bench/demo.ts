@@ -22,7 +22,7 @@ export function demoConfig(device: string): EngineConfig {
     enablePrefixCaching: true,
     maxNumSeqs: 64,
     maxNumBatchedTokens: 512,
-    maxNumWaitingSeqs: 1000,
+    maxNumQueuedSeqs: 1000,
   };
 }
 

@@ -1,5 +1,5 @@
 import { ceilDiv } from "../src/base/math.ts";
-import { type LayerCache, maxLiveBlocks, NO_BLOCK } from "../src/core/cache_group.ts";
+import { type CacheSpec, maxLiveBlocks, NO_BLOCK } from "../src/core/cache_group.ts";
 import type { SequenceId } from "../src/core/ids.ts";
 import { planSlabs } from "../src/core/slab_layout.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
@@ -72,7 +72,7 @@ export const HYBRID_MODELS: readonly HybridModel[] = [
 
 /** Layers that keep the same, and the bytes of one of their blocks. */
 export interface HybridGroup {
-  readonly cache: LayerCache;
+  readonly cache: CacheSpec;
   readonly blockBytes: number;
 }
 

@@ -72,7 +72,7 @@ interface Workload {
 type Runner = Awaited<ReturnType<typeof startRunner>>["runner"];
 
 async function measure(runner: Runner, info: EngineInfo, work: Workload): Promise<Measured> {
-  const scheduler = new Scheduler(new BlockManager(info), { ...info, maxNumWaitingSeqs: 1000 });
+  const scheduler = new Scheduler(new BlockManager(info), { ...info, maxNumQueuedSeqs: 1000 });
   submit(scheduler, work);
   const steps: number[] = [];
   const hosts: number[] = [];

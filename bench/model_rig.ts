@@ -76,7 +76,7 @@ export function rigInputs(
   const { numSlabs } = rigPool(model, step);
   const budget = {
     numBlocks: numSlabs,
-    growthLimit: numSlabs,
+    maxNumBlocks: numSlabs,
     maxModelLen: step.context,
     bytes: kvBytes(model, step),
   };
@@ -188,7 +188,7 @@ function batchesOf(step: StepShape, model: Model): Batch[] {
     tokens: Uint32Array.from({ length: count }, (_, i) => (31 * sequenceId + 7 * i) % vocabSize),
     start: context - count,
     blockTables: tablesOf(sequenceId),
-    sample: { ...GREEDY, outputIndex: 0 },
+    draw: { ...GREEDY, outputIndex: 0 },
   }));
   const numSteps = count === 1 ? Math.min(MAX_STEPS, context) : 1;
   return Array.from({ length: numSteps }, (_, i) => ({

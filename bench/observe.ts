@@ -13,7 +13,7 @@
 // deno-lint-ignore-file no-console -- this is a command line program
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { ReplayLog } from "../src/base/replay_log.ts";
+import { NumberedLog } from "../src/base/numbered_log.ts";
 import type { GenerationRequest } from "../src/core/generation.ts";
 import type { KvDecision, LoggedDecision } from "../src/core/kv_decision.ts";
 import type { TokenEvent } from "../src/core/token_event.ts";
@@ -68,7 +68,7 @@ class Load {
       maxModelLen: 1024,
       maxNumSeqs: count,
       maxNumBatchedTokens: count + 512,
-      maxNumWaitingSeqs: 2 * count,
+      maxNumQueuedSeqs: 2 * count,
     });
     this.#observer = observer;
     // Two of them always wait, so that there are waits to tell of.
@@ -79,7 +79,7 @@ class Load {
   step(): void {
     const batch = this.#scheduler.schedule(performance.now())!;
     this.#observer?.plan(batch);
-    const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
+    const drawn = batch.chunks.filter(({ draw }) => draw !== undefined);
     const outputs = [{ type: "token", token: batch.step % 1000 } as const];
     const results = drawn.map(({ sequenceId }) => ({ sequenceId, outputs }));
     const events = this.#scheduler.commit(batch, results);
@@ -104,7 +104,7 @@ class Load {
 /** What both isolates do with a step for metrics and traces. */
 class Observer {
   readonly #engine = new FakeEngine();
-  readonly #log: ReplayLog<LoggedDecision>;
+  readonly #log: NumberedLog<LoggedDecision>;
   readonly #metrics: ServingMetrics;
   readonly #recorder = new KvRecorder(() => Date.now());
   readonly #work = new EngineWork();
@@ -113,7 +113,7 @@ class Observer {
 
   constructor(step: () => number) {
     this.#step = step;
-    this.#log = new ReplayLog(65_536);
+    this.#log = new NumberedLog(65_536);
     Object.assign(this.#engine, { decisions: this.#log });
     this.#metrics = new ServingMetrics(this.#engine, "bench");
   }

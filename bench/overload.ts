@@ -77,7 +77,7 @@ export function playOverload(
     maxModelLen: 1 << 20,
     maxNumSeqs: load.length,
     maxNumBatchedTokens: 512,
-    maxNumWaitingSeqs: load.length,
+    maxNumQueuedSeqs: load.length,
     scheduleConservativeness: 1,
     ...options,
   });
@@ -90,9 +90,9 @@ export function playOverload(
     numSteps++;
     numPositions += batch.numTokens;
     numChunks += batch.chunks.length;
-    const results = batch.chunks.flatMap(({ sequenceId, sample }) => {
-      if (sample === undefined) return [];
-      const isLast = sample.outputIndex === load[sequenceId]!.numOutputTokens - 1;
+    const results = batch.chunks.flatMap(({ sequenceId, draw }) => {
+      if (draw === undefined) return [];
+      const isLast = draw.outputIndex === load[sequenceId]!.numOutputTokens - 1;
       const token = isLast ? STOP_TOKEN : 2 + sequenceId;
       return [{ sequenceId, outputs: [{ type: "token", token } as const] }];
     });

@@ -74,7 +74,7 @@ async function serve(overrides: Partial<EngineConfig>): Promise<ServedRun> {
   const config: EngineConfig = {
     ...demoConfig("auto"),
     ...{ blockSize: BLOCK_SIZE, numBlocksOverride: NUM_BLOCKS, maxModelLen: 512 },
-    ...{ maxNumSeqs: NUM_REQUESTS, maxNumBatchedTokens: 256, maxNumWaitingSeqs: NUM_REQUESTS },
+    ...{ maxNumSeqs: NUM_REQUESTS, maxNumBatchedTokens: 256, maxNumQueuedSeqs: NUM_REQUESTS },
     ...overrides,
   };
   let stats: EngineStats | undefined;

@@ -49,7 +49,7 @@ function emptyCache(listener?: CacheListener): PrefixCache {
  */
 function filledCache(listener?: CacheListener): PrefixCache {
   const cache = emptyCache(listener);
-  for (let seed = 0; cache.numCached < TREE_BLOCKS; seed++) {
+  for (let seed = 0; cache.numNodes < TREE_BLOCKS; seed++) {
     const prompt = tokensOf(1000 + seed, 1024);
     if (seed % 2 === 0) prompt.set(tokensOf(seed % 16, 512));
     store(cache, prompt);
@@ -108,8 +108,8 @@ function benchStore(name: string, into: PrefixCache, before: () => void = () => 
   });
 }
 
-while (cache.numAvailable > cache.numCached) store(cache, tokensOf(seed++, PROMPT_LEN));
-while (watched.numAvailable > watched.numCached) store(watched, tokensOf(seed++, PROMPT_LEN));
+while (cache.numAvailable > cache.numNodes) store(cache, tokensOf(seed++, PROMPT_LEN));
+while (watched.numAvailable > watched.numNodes) store(watched, tokensOf(seed++, PROMPT_LEN));
 benchStore("into free blocks", roomy, () => roomy.clear());
 benchStore("evicting as many", cache);
 benchStore("evicting as many, with keys and events", watched, () => recorder.take());

@@ -48,9 +48,9 @@ class RecordedMasks implements TokenMatchers {
 
   /** Takes in a plan. */
   add({ chunks }: Batch): void {
-    for (const { sequenceId, sample } of chunks) {
-      const mask = sample?.adjustment?.allowedTokens;
-      if (mask !== undefined) this.#masks.set(`${sequenceId}/${sample!.outputIndex}`, mask);
+    for (const { sequenceId, draw } of chunks) {
+      const mask = draw?.adjustment?.allowedTokens;
+      if (mask !== undefined) this.#masks.set(`${sequenceId}/${draw!.outputIndex}`, mask);
     }
   }
 
@@ -98,7 +98,7 @@ class Replay {
     });
     this.#scheduler = new Scheduler(this.#blocks, { ...sizes, matchers: masks });
     // What had been refused is not in the trace.
-    this.#scheduler.pool.limitGrowth(Infinity);
+    this.#scheduler.pool.limitSize(Infinity);
   }
 
   async apply(record: TraceRecord): Promise<void> {

@@ -38,7 +38,7 @@ function decoding(count: number, maxDecodeSteps: number): () => number {
     maxModelLen: 1 << 20,
     maxNumSeqs: count,
     maxNumBatchedTokens: 8192,
-    maxNumWaitingSeqs: count,
+    maxNumQueuedSeqs: count,
     maxDecodeSteps,
   });
   for (let i = 0; i < count; i++) {
@@ -51,7 +51,7 @@ function decoding(count: number, maxDecodeSteps: number): () => number {
   let numSteps = 0;
   const step = () => {
     const batch = scheduler.schedule()!;
-    const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
+    const drawn = batch.chunks.filter(({ draw }) => draw !== undefined);
     const { numSteps: length = 1 } = batch.chunks[0]!;
     const outputs = Array.from(
       { length },

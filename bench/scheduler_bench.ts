@@ -8,7 +8,7 @@ const LIMITS = {
   maxModelLen: 1 << 20,
   maxNumSeqs: 128,
   maxNumBatchedTokens: 8192,
-  maxNumWaitingSeqs: 128,
+  maxNumQueuedSeqs: 128,
 };
 const PARAMS = { ...GREEDY, maxTokens: 1 << 19 };
 
@@ -33,7 +33,7 @@ function decoding(count: number, context: number): () => void {
   const step = () => {
     const batch = scheduler.schedule()!;
     for (const part of subBatches(batch, packer.limits)) packer.pack(part);
-    const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
+    const drawn = batch.chunks.filter(({ draw }) => draw !== undefined);
     const outputs = [{ type: "token", token: 5 } as const];
     scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, outputs })));
   };

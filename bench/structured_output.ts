@@ -56,7 +56,7 @@ async function decode(
   { stepMs, hostMs }: Times,
 ): Promise<void> {
   const blocks = new BlockManager(info);
-  const scheduler = new Scheduler(blocks, { ...info, maxNumWaitingSeqs: 100, matchers });
+  const scheduler = new Scheduler(blocks, { ...info, maxNumQueuedSeqs: 100, matchers });
   const params = { ...GREEDY, temperature: 1, maxTokens: numTokens };
   const sequences = Array.from({ length: BATCH }, (_, seed) => ({
     prompt: Uint32Array.from({ length: 64 }, (_, i) => 300 + (7 * i + seed) % 1000),

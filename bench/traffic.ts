@@ -70,7 +70,7 @@ export function callTraffic(
   // The embedding is read a few rows at a time.
   const matrices = call.buffers.filter((buffer) => elements.has(buffer));
   if (matrices.length === 0 || call.kernelName.startsWith("embed")) return undefined;
-  const rows = call.label === "head" ? dims.numSamples : dims.numTokens;
+  const rows = call.label === "head" ? dims.numDraws : dims.numTokens;
   return {
     bytes: matrices.reduce((sum, { bytes }) => sum + bytes, 0),
     flops: matrices.reduce((sum, buffer) => sum + 2 * rows * elements.get(buffer)!, 0),

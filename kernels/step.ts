@@ -11,19 +11,19 @@ import { MAX_LOGPROBS } from "../src/core/sampling_params.ts";
  *     angles    [T]                  row of position tables for each row; the positions themselves,
  *                                    unless a sequence of the step has a long context
  *     tiles     [N, TILE_WORDS]      runs of at most `queryTile` rows of one longer chunk
- *     samples   [R, SAMPLE_WORDS]    rows whose logits are drawn from
+ *     draws     [R, DRAW_WORDS]      rows whose logits are drawn from
  *     and for each cache group:
  *       slots   [T]                  block * blockSize + offset, where the row's K and V go
  *       seqs    [S, SEQ_WORDS]       sequences with one row (decodes) first
  *       splits  [M]                  index into `seqs` of each split of decodes' contexts, in order
  *       copies  [C, COPY_WORDS]      blocks to copy before anything else
  *       tables                       block ids, one run per sequence
- *     pools     [P, POOL_WORDS]      runs of rows whose sums are asked for
- *     adjusts   [A, ADJUST_WORDS]    samples whose logits are adjusted before the draw
+ *     poolings  [P, POOLING_WORDS]   runs of rows whose sums are asked for
+ *     adjusts   [A, ADJUST_WORDS]    draws whose logits are adjusted before the draw
  *                                    then the entries and bitmasks that these name, ragged
  *
- * A row is one token of the step; T rows, S sequences, M splits, N tiles, R samples,
- * C copies, P pools, A adjusted samples. The last GROUP_WORDS words of the header are those of
+ * A row is one token of the step; T rows, S sequences, M splits, N tiles, R draws,
+ * C copies, P poolings, A adjusted draws. The last GROUP_WORDS words of the header are those of
  * group 0, and those of each further group follow.
  */
 export const STEP = {
@@ -31,15 +31,15 @@ export const STEP = {
   numSeqs: 1,
   numDecodes: 2,
   numTiles: 3,
-  numSamples: 4,
+  numDraws: 4,
   tokens: 5,
   positions: 6,
   tiles: 7,
-  samples: 8,
+  draws: 8,
   numAdjusts: 9,
   adjusts: 10,
-  numPools: 11,
-  pools: 12,
+  numPoolings: 11,
+  poolings: 12,
   angles: 13,
   /** Row of `sampled` that the first draw goes to: behind those of earlier steps of a run. */
   firstDraw: 14,
@@ -80,7 +80,7 @@ export const TILE_WORDS = 4;
  * One draw; temperature, top-p and min-p are f32 bits, none of them subnormal, and temperature is 0
  * or at least `MIN_TEMPERATURE`. `numLogprobs` is one more than asked, 0 for none.
  */
-export const SAMPLE = {
+export const DRAW = {
   row: 0,
   temperature: 1,
   topK: 2,
@@ -95,25 +95,25 @@ export const SAMPLE = {
   /** One more than the token that is taken in place of a draw; 0 for a draw. */
   forced: 10,
 } as const;
-export const SAMPLE_WORDS = 12;
+export const DRAW_WORDS = 11;
 
 /** One run of rows whose sum is asked for. */
-export const POOL = { firstRow: 0, numRows: 1 } as const;
-export const POOL_WORDS = 2;
+export const POOLING = { firstRow: 0, numRows: 1 } as const;
+export const POOLING_WORDS = 2;
 
 /** One block copy, by block id. */
 export const COPY = { from: 0, to: 1 } as const;
 export const COPY_WORDS = 2;
 
 /**
- * One adjustment: its sample, penalties as f32 bits, and where its entries and its bitmask begin.
+ * One adjustment: its draw, penalties as f32 bits, and where its entries and its bitmask begin.
  *
  * Entries are `numTokens` token ids, then as many words `2 * times drawn + (in the prompt ? 1 :
  * 0)`, then as many biases, f32 bits. The bitmask is `numAllowed` words, bit `t % 32` of word `t /
  * 32` for token `t`; 0 words allow all.
  */
 export const ADJUST = {
-  sample: 0,
+  draw: 0,
   repetition: 1,
   frequency: 2,
   presence: 3,
@@ -135,11 +135,11 @@ export interface StepDims {
   readonly numTokens: number;
   readonly numDecodes: number;
   readonly numTiles: number;
-  readonly numSamples: number;
+  readonly numDraws: number;
   /** Blocks to copy in each cache group. */
   readonly numCopies: readonly number[];
   /** Samples with log-probabilities. */
-  readonly numReports: number;
+  readonly numLogprobDraws: number;
   /**
    * Samples whose logits are adjusted, the most entries of one of them, and those with a bitmask.
    */
@@ -159,9 +159,9 @@ export const NO_WORK: StepDims = {
   numTokens: 0,
   numDecodes: 0,
   numTiles: 0,
-  numSamples: 0,
+  numDraws: 0,
   numCopies: [],
-  numReports: 0,
+  numLogprobDraws: 0,
   numAdjusts: 0,
   maxAdjustEntries: 0,
   numBitmasks: 0,
@@ -184,8 +184,8 @@ export const stepWgsl: string = [
   ...wgslConstants("STEP", STEP),
   ...wgslConstants("SEQ", { ...SEQ, words: SEQ_WORDS }),
   ...wgslConstants("TILE", { ...TILE, words: TILE_WORDS }),
-  ...wgslConstants("SAMPLE", { ...SAMPLE, words: SAMPLE_WORDS }),
-  ...wgslConstants("POOL", { ...POOL, words: POOL_WORDS }),
+  ...wgslConstants("DRAW", { ...DRAW, words: DRAW_WORDS }),
+  ...wgslConstants("POOLING", { ...POOLING, words: POOLING_WORDS }),
   ...wgslConstants("COPY", { ...COPY, words: COPY_WORDS }),
   ...wgslConstants("ADJUST", { ...ADJUST, words: ADJUST_WORDS }),
   ...wgslConstants("SAMPLED", { ...SAMPLED, words: SAMPLED_WORDS }),

@@ -4,7 +4,7 @@ import { ropeStoreKvCall } from "../kernels/kv/rope_store_kv.ts";
 import { normPartsCall } from "../kernels/norm/norm_parts.ts";
 import type { StepDims } from "../kernels/step.ts";
 import { invariant } from "../src/base/invariant.ts";
-import type { LayerCache } from "../src/core/cache_group.ts";
+import type { CacheSpec } from "../src/core/cache_group.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { Block } from "./decoder.ts";
 import type { AttentionHeads, GraphInputs, WeightSpec } from "./model.ts";
@@ -95,7 +95,7 @@ export function attention(options: AttentionOptions): Block {
   };
 }
 
-function layerCache({ numKvHeads, headDim, window }: AttentionOptions): LayerCache {
+function layerCache({ numKvHeads, headDim, window }: AttentionOptions): CacheSpec {
   return window === undefined
     ? { kind: "full", numKvHeads, headDim }
     : { kind: "sliding_window", window, numKvHeads, headDim };

@@ -1,5 +1,5 @@
 import { invariant } from "../src/base/invariant.ts";
-import type { LayerCache } from "../src/core/cache_group.ts";
+import type { CacheSpec } from "../src/core/cache_group.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import type { StepDims } from "../kernels/step.ts";
 import type {
@@ -19,13 +19,13 @@ export interface Block {
   /** The heads of a block of attention. */
   readonly heads?: AttentionHeads;
   /** What the block keeps of earlier positions, where it keeps any of its own. */
-  readonly cache?: LayerCache;
+  readonly cache?: CacheSpec;
 }
 
 /** The block behind the last layer. */
 export interface HeadBlock extends Block, Pick<Model, "hiddenSize"> {
   /** See `HiddenReadouts`. */
-  readonly pools: Model["readouts"]["pools"];
+  readonly poolings: Model["readouts"]["poolings"];
 }
 
 /** The parts of a decoder; the other fields are the model's own. */
@@ -59,7 +59,7 @@ export function decoder({ embed, layers, head, ...model }: DecoderParts): Model 
     weights: Object.freeze(blocks.flatMap(({ weights }) => weights)),
     buffers: sharedBuffers(blocks, Object.keys(model.positionTables)),
     hiddenSize: head.hiddenSize,
-    readouts: Object.freeze({ logits: head.calls, pools: head.pools }),
+    readouts: Object.freeze({ logits: head.calls, poolings: head.poolings }),
     graph: (inputs: GraphInputs) =>
       [embed, ...layers.slice(0, inputs.numLayers).flat(), head]
         .flatMap(({ calls }) => calls(inputs)),

@@ -120,7 +120,7 @@ export function head(options: HeadOptions): HeadBlock {
       const { weight, activations: { step, codes, scales, logits: y }, tuning } = inputs;
       const { dtype, shards: w } = weight(name);
       const rows = { x: declared(inputs, "hidden"), normed: declared(inputs, "last") };
-      const product = { label: "head", rows: "samples", n: V, k: E, dtype, eps } as const;
+      const product = { label: "head", rows: "draws", n: V, k: E, dtype, eps } as const;
       return normProductCalls(
         { ...product, scale: logitScale, softCap },
         { step, codes, scales, ...rows, norm: vector(inputs, "norm"), w, y },
@@ -128,7 +128,7 @@ export function head(options: HeadOptions): HeadBlock {
       );
     },
     hiddenSize: E,
-    pools: (inputs) => {
+    poolings: (inputs) => {
       const { activations: { step }, tuning: { normLanes: lanes } } = inputs;
       const rows = declared(inputs, "hidden");
       const weight = vector(inputs, "norm");

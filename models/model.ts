@@ -1,5 +1,5 @@
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
-import type { LayerCache } from "../src/core/cache_group.ts";
+import type { CacheSpec } from "../src/core/cache_group.ts";
 import type { LayerKv } from "../kernels/kv/kv_cache.ts";
 import type { PoolDims } from "../kernels/norm/pool_rows.ts";
 import type { StepDims } from "../kernels/step.ts";
@@ -115,7 +115,7 @@ export interface HiddenReadouts {
    * Adds the step's runs of rows, each after the final norm, to the rows of the buffer `last`: f32
    * [P, E]. The norm overwrites the hidden states, so that nothing can be read afterwards.
    */
-  readonly pools: (inputs: GraphInputs) => KernelCall<PoolDims>[];
+  readonly poolings: (inputs: GraphInputs) => KernelCall<PoolDims>[];
 }
 
 /**
@@ -142,7 +142,7 @@ export interface Model {
    * What each layer keeps of earlier positions, first to last; `undefined` for a layer that keeps
    * nothing of its own.
    */
-  readonly caches: readonly (LayerCache | undefined)[];
+  readonly caches: readonly (CacheSpec | undefined)[];
   /** The heads of each layer's attention, first to last; `undefined` for a layer without. */
   readonly attention: readonly (AttentionHeads | undefined)[];
   /** In the order in which they are loaded. */

@@ -36,7 +36,7 @@ function submit(scheduler: Scheduler, task: PeerTask, info: EngineInfo): void {
 }
 
 async function serve(runner: ModelRunner, info: EngineInfo, task: PeerTask): Promise<PeerAnswer> {
-  const scheduler = new Scheduler(new BlockManager(info), { ...info, maxNumWaitingSeqs: 1000 });
+  const scheduler = new Scheduler(new BlockManager(info), { ...info, maxNumQueuedSeqs: 1000 });
   const tokens = Array.from({ length: task.batch }, (): number[] => []);
   const logprobs = Array.from({ length: task.batch }, (): TopLogprobs[] => []);
   const began = performance.now();

@@ -20,7 +20,7 @@ const MIB = 2 ** 20;
 
 /** The sizes of a simulated engine. */
 export interface EngineSizes
-  extends Omit<SchedulerOptions, "maxNumWaitingSeqs" | "onDecision" | "matchers"> {
+  extends Omit<SchedulerOptions, "maxNumQueuedSeqs" | "onDecision" | "matchers"> {
   readonly numBlocks: number;
   readonly blockSize: number;
   /** Absent: no prefix cache. */
@@ -58,14 +58,14 @@ export class EngineServer implements SimServer {
     this.#now = now;
     this.#maxModelLen = whole.maxModelLen;
     this.#onTrace = onTrace;
-    onTrace?.({ type: "start", sizes: { ...whole, ...swap, maxNumWaitingSeqs: MAX_WAITING } });
+    onTrace?.({ type: "start", sizes: { ...whole, ...swap, maxNumQueuedSeqs: MAX_WAITING } });
     const caching = policy && { prefixCache: { policy, keySpace: KEY_SPACE, now } };
     this.blocks = new BlockManager({
       ...sizes,
       ...caching,
       maxInFlightTokens: sizes.maxNumBatchedTokens,
     });
-    this.scheduler = new Scheduler(this.blocks, { ...sizes, maxNumWaitingSeqs: MAX_WAITING });
+    this.scheduler = new Scheduler(this.blocks, { ...sizes, maxNumQueuedSeqs: MAX_WAITING });
   }
 
   get hasWork(): boolean {
@@ -137,9 +137,9 @@ export class EngineServer implements SimServer {
   }
 
   #draw({ chunks }: Batch): ChunkResult[] {
-    return chunks.flatMap(({ sequenceId, sample }) => {
-      if (sample === undefined) return [];
-      const token = this.#arrivals[sequenceId]!.turn.token(sample.outputIndex);
+    return chunks.flatMap(({ sequenceId, draw }) => {
+      if (draw === undefined) return [];
+      const token = this.#arrivals[sequenceId]!.turn.token(draw.outputIndex);
       return [{ sequenceId, outputs: [{ type: "token", token }] }];
     });
   }

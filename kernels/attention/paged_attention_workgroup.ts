@@ -27,7 +27,7 @@ import {
 import prefillSource from "./paged_attention_prefill_workgroup.wgsl" with { type: "text" };
 import splitsSource from "./paged_attention_prefill_splits_workgroup.wgsl" with { type: "text" };
 import { pagedAttentionCombineCall } from "./paged_attention_combine.ts";
-import reduceSource from "./paged_attention_combine_workgroup.wgsl" with { type: "text" };
+import combineSource from "./paged_attention_combine_workgroup.wgsl" with { type: "text" };
 import { groupStepWgsl, ofGroup, type StepDims } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 
@@ -56,10 +56,10 @@ export const pagedAttentionDecodeWorkgroup: Kernel<SplitShape> = {
   reference: attendDecodes,
 };
 
-/** Joins the splits of each decode's heads, many splits at a time. */
+/** Combines the splits of each decode's heads, many splits at a time. */
 export const pagedAttentionCombineWorkgroup: Kernel<CombineShape & Readonly<{ LANES: number }>> = {
   name: "paged_attention_combine_workgroup",
-  source: groupStepWgsl + reads + splits + reduceSource,
+  source: groupStepWgsl + reads + splits + combineSource,
   bindings: COMBINE_BINDINGS,
   reference: combineAllSplits,
 };
@@ -87,7 +87,7 @@ export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
 
 /** Lanes of each workgroup; a power of two, and at least `D / 4`. */
 const LANES = 128;
-/** Workgroup memory that every WebGPU device has, bytes. */
+/** Shared memory of a workgroup that every WebGPU device has, bytes. */
 const MAX_SHARED_BYTES = 16_384;
 /** Queries whose sums a lane keeps in registers. */
 const MAX_QUERIES = 8;
@@ -132,8 +132,8 @@ export function workgroupAttentionCalls(
     workgroups: ({ numSplits }: StepDims) => [ofGroup(numSplits, GROUP), H / HEADS, 1],
   });
   if (isDeterministic) {
-    const reduce = pagedAttentionCombineCall(shape, buffers);
-    return [decode, reduce, prefillSplitsCall(split, buffers, queryTile)];
+    const combine = pagedAttentionCombineCall(shape, buffers);
+    return [decode, combine, prefillSplitsCall(split, buffers, queryTile)];
   }
   return [
     decode,

@@ -49,7 +49,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
   // Rows and outputs past the end repeat the last one; they are computed and not stored.
 //# for r in 0..TILE_R
 //# if GATHER
-  let x${r} = step[step[STEP_SAMPLES] + min(r0 + ${r}u, rows - 1u) * SAMPLE_WORDS + SAMPLE_ROW] * K4;
+  let x${r} = step[step[STEP_DRAWS] + min(r0 + ${r}u, rows - 1u) * DRAW_WORDS + DRAW_ROW] * K4;
 //# end
 //# if EXPERTS
   let x${r} = input_row(min(r0 + ${r}u, rows - 1u)) * K4;

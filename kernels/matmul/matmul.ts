@@ -25,7 +25,7 @@ import invocation from "./_invocation.wgsl" with { type: "text" };
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
-import { serves } from "../tuning/tiles.ts";
+import { type RowRange, serves } from "../tuning/tiles.ts";
 import { foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "../tuning/tuning.ts";
 import {
   foursPerWord,
@@ -192,7 +192,7 @@ export function matmulCalls(
         label: product.label,
         constants: matmulShape(product, tile, tuning, { w, bias }),
         buffers: { step, x, w, y, bias: bias ?? step },
-        workgroups: (dims) => tileGrid(product, tile, dims),
+        workgroups: (dims) => matmulGrid(product, tile, dims),
       })
     )
   );
@@ -279,14 +279,23 @@ function runLength(k: number, most: number): number {
   return (k / 4) % most === 0 ? most : runLength(k, most / 2);
 }
 
-/** The workgroups of one tile's call; none where the tile does not serve the step's rows. */
+/** The workgroups of one register tile's call. */
+export function matmulGrid(product: Product, tile: MatmulTile, dims: StepDims): Workgroups {
+  return tileGrid(product, tile, tileOutputs(tile, product.epilogue) * tile.lanes, dims);
+}
+
+/**
+ * The workgroups of a tile's call, each with so many outputs of `tile.rows` rows; none where the
+ * tile does not serve the step's rows.
+ */
 export function tileGrid(
-  { rows, n, epilogue }: Product,
-  tile: MatmulTile,
+  { rows, n }: Pick<Product, "rows" | "n">,
+  tile: RowRange & { readonly rows: number },
+  outputs: number,
   dims: StepDims,
 ): Workgroups {
   const count = numRows(rows, dims);
   if (!serves(tile, count)) return [0, 0, 0];
-  const [x, z] = foldGrid(Math.ceil(n / (tileOutputs(tile, epilogue) * tile.lanes)));
+  const [x, z] = foldGrid(Math.ceil(n / outputs));
   return [x, Math.ceil(count / tile.rows), z];
 }

@@ -8,7 +8,7 @@ import source from "./norm_quantize.wgsl" with { type: "text" };
 import { quantizeSpans } from "./quantize_rows.ts";
 import span from "./_quantize_span.wgsl" with { type: "text" };
 import { normalizedRows } from "../norm/rms_norm.ts";
-import rowScale from "../norm/_row_scale.wgsl" with { type: "text" };
+import rowInverseRms from "../norm/_row_inverse_rms.wgsl" with { type: "text" };
 import { numRows, type Rows } from "../rows.ts";
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
@@ -19,7 +19,7 @@ type Shape = Readonly<{ K: number; EPS: number; GATHER: boolean; LANES: number }
  */
 export const normQuantize: Kernel<Shape> = {
   name: "norm_quantize",
-  source: stepWgsl + span + rowScale + source,
+  source: stepWgsl + span + rowInverseRms + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },
@@ -28,7 +28,7 @@ export const normQuantize: Kernel<Shape> = {
     { name: "scales", access: "read_write" },
   ],
   reference({ step, x, norm, codes, scales }, { K, EPS, GATHER }) {
-    const rows = step!.u32[GATHER ? STEP.numSamples : STEP.numTokens]!;
+    const rows = step!.u32[GATHER ? STEP.numDraws : STEP.numTokens]!;
     const norms = { rows, k: K, eps: EPS, isGathered: GATHER };
     const normed = normalizedRows(step!.u32, x!.f32, norm!.f32, norms);
     quantizeSpans(normed, new Int8Array(codes!.u8.buffer), scales!.f32);
@@ -36,7 +36,7 @@ export const normQuantize: Kernel<Shape> = {
 };
 
 /**
- * Normalizes and quantizes every row of the step, or with `rows: "samples"` those that are drawn
+ * Normalizes and quantizes every row of the step, or with `rows: "draws"` those that are drawn
  * from.
  */
 export function normQuantizeCall(
@@ -51,7 +51,7 @@ export function normQuantizeCall(
 ): KernelCall<StepDims> {
   return kernelCall(normQuantize, {
     label,
-    constants: { K: k, EPS: eps, GATHER: rows === "samples", LANES: lanes },
+    constants: { K: k, EPS: eps, GATHER: rows === "draws", LANES: lanes },
     buffers,
     workgroups: (dims) => [numRows(rows, dims), 1, 1],
   });

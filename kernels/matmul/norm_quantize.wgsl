@@ -31,7 +31,7 @@ fn norm_quantize(
 ) {
   let row = group.x;
 //# if GATHER
-  let source = step[step[STEP_SAMPLES] + row * SAMPLE_WORDS + SAMPLE_ROW] * K4;
+  let source = step[step[STEP_DRAWS] + row * DRAW_WORDS + DRAW_ROW] * K4;
 //# else
   let source = row * K4;
 //# end
@@ -41,7 +41,7 @@ fn norm_quantize(
     let v = x[source + e];
     sum += dot(v, v);
   }
-  let scale = row_scale(lane, sum, ${K}.0);
+  let scale = row_inverse_rms(lane, sum, ${K}.0);
   for (var span = lane; span < SPANS; span += LANES) {
     store_span(
       row * SPANS + span,

@@ -51,7 +51,7 @@ export function productOf(
   const strategy = MATMUL_STRATEGIES.find(({ kernels }) => kernels.includes(kernelName));
   if (strategy === undefined) return undefined;
   const { Y_STRIDE, K, WEIGHT_DTYPE, ROWS_WORD: word } = constants;
-  const rows = word === ROWS_WORD.samples ? "samples" : "tokens";
+  const rows = word === ROWS_WORD.draws ? "draws" : "tokens";
   const [n, k, dtype] = [Number(Y_STRIDE), Number(K), String(WEIGHT_DTYPE)];
   return { label, rows, n, k, dtype, isW8a8: strategy.name === "w8a8" };
 }

@@ -13,11 +13,11 @@
 //   5 bias    as in matmul.wgsl
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see w8a8_gemm.ts.
 //
-// Method: gemm.wgsl's blocking, over codes. A workgroup computes a tile of ROWS rows by COLUMNS
-// weight rows and stages four spans of inputs of each at a time in shared memory; int4 codes become
-// bytes on the way. Four slices of lanes share the tile, each takes one of the staged spans, and a
-// lane keeps TILE_R * TILE_M sums. The slices are those of w8a8_matmul, and so is the order in
-// which they meet.
+// Method: the blocking of _gemm_tile.wgsl, over codes. A workgroup computes a tile of ROWS rows by
+// COLUMNS weight rows and stages four spans of inputs of each at a time in shared memory; int4
+// codes become bytes on the way. Four slices of lanes share the tile, each takes one of the staged
+// spans, and a lane keeps TILE_R * TILE_M sums. The slices are those of w8a8_matmul, and so is the
+// order in which they meet.
 //
 // Cost, per staged span and lane: 2 * (TILE_R + TILE_M) loads of 16 bytes for 8 * TILE_R
 // * TILE_M dot products, 24 for 256 at 4 x 8, and as many conversions and fmas as there are sums,

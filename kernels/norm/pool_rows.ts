@@ -5,7 +5,7 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import { POOL, POOL_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
+import { POOLING, POOLING_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
 import source from "./pool_rows.wgsl" with { type: "text" };
 
 type Shape = Readonly<{ E: number; LANES: number }>;
@@ -21,11 +21,11 @@ export const poolRows: Kernel<Shape> = {
   ],
   reference({ step, x, out }, { E }) {
     const words = step!.u32;
-    for (let p = 0; p < words[STEP.numPools]!; p++) {
-      const at = words[STEP.pools]! + p * POOL_WORDS;
-      const first = words[at + POOL.firstRow]!;
+    for (let p = 0; p < words[STEP.numPoolings]!; p++) {
+      const at = words[STEP.poolings]! + p * POOLING_WORDS;
+      const first = words[at + POOLING.firstRow]!;
       const sum = out!.f32.subarray(p * E, (p + 1) * E);
-      for (let row = first; row < first + words[at + POOL.numRows]!; row++) {
+      for (let row = first; row < first + words[at + POOLING.numRows]!; row++) {
         for (let e = 0; e < E; e++) sum[e]! += x!.f32[row * E + e]!;
       }
     }
@@ -34,7 +34,7 @@ export const poolRows: Kernel<Shape> = {
 
 /** A step's dimensions where runs of its rows are summed up. */
 export interface PoolDims extends StepDims {
-  readonly numPools: number;
+  readonly numPoolings: number;
 }
 
 /** Adds the runs of a step, rows of `x` f32 [T, e], to `out` f32 [P, e]. */
@@ -45,6 +45,6 @@ export function poolRowsCall(
   return kernelCall(poolRows, {
     constants: { E, LANES },
     buffers,
-    workgroups: ({ numPools }: PoolDims) => [ceilDiv(E, LANES), numPools, 1],
+    workgroups: ({ numPoolings }: PoolDims) => [ceilDiv(E, LANES), numPoolings, 1],
   });
 }

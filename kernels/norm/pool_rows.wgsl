@@ -24,10 +24,10 @@ fn pool_rows(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let e = group.x * LANES + lane;
-  if (e >= E || group.y >= step[STEP_NUM_POOLS]) { return; }
-  let pool = step[STEP_POOLS] + group.y * POOL_WORDS;
-  let first = step[pool + POOL_FIRST_ROW];
-  let end = first + step[pool + POOL_NUM_ROWS];
+  if (e >= E || group.y >= step[STEP_NUM_POOLINGS]) { return; }
+  let pool = step[STEP_POOLINGS] + group.y * POOLING_WORDS;
+  let first = step[pool + POOLING_FIRST_ROW];
+  let end = first + step[pool + POOLING_NUM_ROWS];
   var sum = out[group.y * E + e];
   for (var row = first; row < end; row++) { sum += x[row * E + e]; }
   out[group.y * E + e] = sum;

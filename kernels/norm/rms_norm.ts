@@ -4,17 +4,17 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import rowScale from "./_row_scale.wgsl" with { type: "text" };
+import rowInverseRms from "./_row_inverse_rms.wgsl" with { type: "text" };
 import source from "./rms_norm.wgsl" with { type: "text" };
 import { numRows, type Rows } from "../rows.ts";
-import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
+import { DRAW, DRAW_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
 
 type Shape = Readonly<{ E: number; EPS: number; GATHER: boolean; LANES: number }>;
 
 /** Normalizes rows; with `GATHER`, only those that are drawn from, gathered. */
 export const rmsNorm: Kernel<Shape> = {
   name: "rms_norm",
-  source: stepWgsl + rowScale + source,
+  source: stepWgsl + rowInverseRms + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },
@@ -22,7 +22,7 @@ export const rmsNorm: Kernel<Shape> = {
     { name: "out", access: "read_write" },
   ],
   reference({ step, x, weight, out }, { E, EPS, GATHER }) {
-    const rows = step!.u32[GATHER ? STEP.numSamples : STEP.numTokens]!;
+    const rows = step!.u32[GATHER ? STEP.numDraws : STEP.numTokens]!;
     const shape = { rows, k: E, eps: EPS, isGathered: GATHER };
     out!.f32.set(normalizedRows(step!.u32, x!.f32, weight!.f32, shape));
   },
@@ -40,7 +40,7 @@ export function normalizedRows(
 ): Float32Array {
   const normed = new Float32Array(rows * k);
   for (let r = 0; r < rows; r++) {
-    const row = isGathered ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
+    const row = isGathered ? words[words[STEP.draws]! + r * DRAW_WORDS + DRAW.row]! : r;
     const from = x.subarray(row * k, (row + 1) * k);
     normalizeRow(from, weight, eps, normed.subarray(r * k, (r + 1) * k));
   }
@@ -59,7 +59,7 @@ export function normalizeRow(
 }
 
 /**
- * Normalizes every row of the step, or with `rows: "samples"` the rows that are drawn from; nothing
+ * Normalizes every row of the step, or with `rows: "draws"` the rows that are drawn from; nothing
  * in steps whose number of rows `skip` holds for.
  */
 export function rmsNormCall(
@@ -72,7 +72,7 @@ export function rmsNormCall(
 ): KernelCall<StepDims> {
   return kernelCall(rmsNorm, {
     ...(label === undefined ? {} : { label }),
-    constants: { ...shape, GATHER: rows === "samples" },
+    constants: { ...shape, GATHER: rows === "draws" },
     buffers,
     workgroups: (dims) => {
       const count = numRows(rows, dims);

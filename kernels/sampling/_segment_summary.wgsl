@@ -2,7 +2,7 @@
 // With REPORT, the sum of exp() is that of the logits as they are; else of the draw's.
 
 /// Writes the summary that a draw, or a report, needs of segment `segment` of row `r`.
-fn put_segment(r: u32, segment: u32, sample: u32) {
+fn put_segment(r: u32, segment: u32, draw: u32) {
   let row = r * V;
   let first = first_token(segment);
   let end = end_token(segment);
@@ -21,8 +21,8 @@ fn put_segment(r: u32, segment: u32, sample: u32) {
   //# if REPORT
   segments[out + SEGMENT_WEIGHT * M] = bitcast<u32>(weigh(row, first, end, best.value, 1.0));
   //# else
-  let temperature = bitcast<f32>(step[sample + SAMPLE_TEMPERATURE]);
-  if (!(temperature > 0.0) || !is_whole(sample)) { return; }
+  let temperature = bitcast<f32>(step[draw + DRAW_TEMPERATURE]);
+  if (!(temperature > 0.0) || !is_whole(draw)) { return; }
   if (best.token == NO_TOKEN) {
     segments[out + SEGMENT_SCORE * M] = bitcast<u32>(LOWEST);
     segments[out + SEGMENT_WEIGHT * M] = 0u;
@@ -30,12 +30,12 @@ fn put_segment(r: u32, segment: u32, sample: u32) {
   }
   var highest = Best(LOWEST, NO_TOKEN);
   for (var t = first; t < end; t += SEGMENT_LANES) {
-    let score = (logits[row + t] - best.value) / temperature + gumbel(sample, t);
+    let score = (logits[row + t] - best.value) / temperature + gumbel(draw, t);
     if (score > highest.value) { highest = Best(score, t); }
   }
   segments[out + SEGMENT_TOKEN * M] = highest.token;
   segments[out + SEGMENT_SCORE * M] = bitcast<u32>(highest.value);
-  if (bitcast<f32>(step[sample + SAMPLE_TOP_P]) < 1.0) {
+  if (bitcast<f32>(step[draw + DRAW_TOP_P]) < 1.0) {
     let weight = weigh(row, first, end, best.value, 1.0 / temperature);
     segments[out + SEGMENT_WEIGHT * M] = bitcast<u32>(weight);
   }

@@ -32,9 +32,9 @@ fn end_token(segment: u32) -> u32 {
 }
 
 /// Uniform in (0, 1), by seed, output index and token.
-fn uniform_draw(sample: u32, token: u32) -> f32 {
-  var v = vec4(step[sample + SAMPLE_SEED_LOW], step[sample + SAMPLE_SEED_HIGH],
-    step[sample + SAMPLE_OUTPUT_INDEX], token) * 1664525u + 1013904223u;
+fn uniform_draw(draw: u32, token: u32) -> f32 {
+  var v = vec4(step[draw + DRAW_SEED_LOW], step[draw + DRAW_SEED_HIGH],
+    step[draw + DRAW_OUTPUT_INDEX], token) * 1664525u + 1013904223u;
   v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
   v ^= v >> vec4(16u);
   v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
@@ -44,12 +44,12 @@ fn uniform_draw(sample: u32, token: u32) -> f32 {
 /// Noise that makes the largest sum of it and a scaled logit a draw by weight (Gumbel-max). Near 1
 /// a device's log may be off by 2^-21, and so have the wrong sign; the exact least of -log(u) is
 /// 6e-8.
-fn gumbel(sample: u32, token: u32) -> f32 {
-  return -log(max(-log(uniform_draw(sample, token)), 5e-8));
+fn gumbel(draw: u32, token: u32) -> f32 {
+  return -log(max(-log(uniform_draw(draw, token)), 5e-8));
 }
 
 /// Whether a draw passes over the whole vocabulary: no filter but perhaps the nucleus.
-fn is_whole(sample: u32) -> bool {
-  let top_k = step[sample + SAMPLE_TOP_K];
-  return (top_k == 0u || top_k >= V) && bitcast<f32>(step[sample + SAMPLE_MIN_P]) <= 0.0;
+fn is_whole(draw: u32) -> bool {
+  let top_k = step[draw + DRAW_TOP_K];
+  return (top_k == 0u || top_k >= V) && bitcast<f32>(step[draw + DRAW_MIN_P]) <= 0.0;
 }

@@ -27,8 +27,8 @@ export const adjustLogits: Kernel<Shape & Readonly<{ ADJUST_CHUNK: number }>> = 
     const words = step!.u32;
     for (let a = 0; a < words[STEP.numAdjusts]!; a++) {
       const record = words.subarray(words[STEP.adjusts]! + a * ADJUST_WORDS);
-      const sample = record[ADJUST.sample]!;
-      adjust(words, record, logits!.f32.subarray(sample * V, (sample + 1) * V));
+      const row = record[ADJUST.draw]!;
+      adjust(words, record, logits!.f32.subarray(row * V, (row + 1) * V));
     }
   },
 };
@@ -63,7 +63,7 @@ function adjust(words: Uint32Array, record: Uint32Array, row: Float32Array): voi
   }
 }
 
-/** Adjusts every sample of the step that asks for it; without one, nothing is dispatched. */
+/** Adjusts every draw of the step that asks for it; without one, nothing is dispatched. */
 export function adjustLogitsCall(
   shape: Shape,
   buffers: Readonly<Record<"step" | "logits", DeviceBuffer>>,

@@ -31,7 +31,7 @@ fn adjust_logits(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let record = step[STEP_ADJUSTS] + group.y * ADJUST_WORDS;
-  let row = step[record + ADJUST_SAMPLE] * V;
+  let row = step[record + ADJUST_DRAW] * V;
   let first = group.x * CHUNK + lane;
   let end = (group.x + 1u) * CHUNK;
   let num_tokens = step[record + ADJUST_NUM_TOKENS];

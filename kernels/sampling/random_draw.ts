@@ -1,18 +1,18 @@
-import { SAMPLE } from "../step.ts";
+import { DRAW } from "../step.ts";
 
 /**
- * The Gumbel noise of a token under a sample's seed and output index; largest `z + noise` is drawn.
+ * The Gumbel noise of a token under a draw's seed and output index; largest `z + noise` is drawn.
  */
-export function gumbel(sample: Uint32Array, token: number): number {
-  return -Math.log(-Math.log(uniformDraw(sample, token)));
+export function gumbel(draw: Uint32Array, token: number): number {
+  return -Math.log(-Math.log(uniformDraw(draw, token)));
 }
 
 /** pcg4d of (seed, output index, token), mapped to (0, 1). */
-function uniformDraw(sample: Uint32Array, token: number): number {
+function uniformDraw(draw: Uint32Array, token: number): number {
   const seeds = [
-    sample[SAMPLE.seedLow]!,
-    sample[SAMPLE.seedHigh]!,
-    sample[SAMPLE.outputIndex]!,
+    draw[DRAW.seedLow]!,
+    draw[DRAW.seedHigh]!,
+    draw[DRAW.outputIndex]!,
     token,
   ];
   const v = Uint32Array.from(seeds, (word) => Math.imul(word, 1664525) + 1013904223);

@@ -17,7 +17,7 @@ import {
   segmentsWgsl,
   tokensOf,
 } from "./segments.ts";
-import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims } from "../step.ts";
+import { DRAW, DRAW_WORDS, STEP, type StepDims } from "../step.ts";
 
 type Shape = Segments & Readonly<{ REPORT: boolean }>;
 
@@ -35,15 +35,15 @@ export const sampleSegments: Kernel<Shape> = {
   reference({ step, logits, segments }, shape) {
     const { V, M, REPORT } = shape;
     const words = step!.u32;
-    for (let r = 0; r < words[STEP.numSamples]!; r++) {
-      const sample = words.subarray(words[STEP.samples]! + r * SAMPLE_WORDS);
-      if (REPORT && sample[SAMPLE.numLogprobs] === 0) continue;
+    for (let r = 0; r < words[STEP.numDraws]!; r++) {
+      const draw = words.subarray(words[STEP.draws]! + r * DRAW_WORDS);
+      if (REPORT && draw[DRAW.numLogprobs] === 0) continue;
       const row = logits!.f32.subarray(r * V, (r + 1) * V);
       for (let s = 0; s < M; s++) {
         const out = r * SEGMENT_PLANES * M + s;
         const put = (plane: keyof typeof SEGMENT_PLANE, word: number) =>
           segments!.u32[out + SEGMENT_PLANE[plane] * M] = word;
-        sumUp(row, sample, tokensOf(s, shape), REPORT, put);
+        sumUp(row, draw, tokensOf(s, shape), REPORT, put);
       }
     }
   },
@@ -51,7 +51,7 @@ export const sampleSegments: Kernel<Shape> = {
 
 function sumUp(
   row: Float32Array,
-  sample: Uint32Array,
+  draw: Uint32Array,
   tokens: readonly number[],
   isReport: boolean,
   put: (plane: keyof typeof SEGMENT_PLANE, word: number) => void,
@@ -64,24 +64,24 @@ function sumUp(
   put("token", largest.token);
   const weigh = (temperature: number) =>
     tokens.reduce((sum, t) => sum + Math.exp((row[t]! - largest.value) / temperature), 0);
-  const temperature = bitsToF32(sample[SAMPLE.temperature]!);
+  const temperature = bitsToF32(draw[DRAW.temperature]!);
   if (isReport) return void put("weight", f32ToBits(weigh(1)));
-  if (temperature <= 0 || !isWhole(sample, row.length)) return;
+  if (temperature <= 0 || !isWhole(draw, row.length)) return;
   if (largest.token === NO_TOKEN) {
     put("score", f32ToBits(LOWEST));
     return void put("weight", 0);
   }
-  const score = (t: number) => (row[t]! - largest.value) / temperature + gumbel(sample, t);
+  const score = (t: number) => (row[t]! - largest.value) / temperature + gumbel(draw, t);
   const highest = best(tokens, score);
   put("token", highest.token);
   put("score", f32ToBits(highest.value));
-  if (bitsToF32(sample[SAMPLE.topP]!) < 1) put("weight", f32ToBits(weigh(temperature)));
+  if (bitsToF32(draw[DRAW.topP]!) < 1) put("weight", f32ToBits(weigh(temperature)));
 }
 
 /** Whether a draw passes over the whole vocabulary: no filter but perhaps the nucleus. */
-function isWhole(sample: Uint32Array, vocabSize: number): boolean {
-  const topK = sample[SAMPLE.topK]!;
-  return (topK === 0 || topK >= vocabSize) && bitsToF32(sample[SAMPLE.minP]!) <= 0;
+function isWhole(draw: Uint32Array, vocabSize: number): boolean {
+  const topK = draw[DRAW.topK]!;
+  return (topK === 0 || topK >= vocabSize) && bitsToF32(draw[DRAW.minP]!) <= 0;
 }
 
 function best(tokens: readonly number[], value: (token: number) => number) {
@@ -104,9 +104,9 @@ export function sampleSegmentsCall(
     label: REPORT ? "sample_segments, report" : "sample_segments",
     constants: shape,
     buffers,
-    workgroups: ({ numSamples, numReports }) => [
+    workgroups: ({ numDraws, numLogprobDraws }) => [
       M / SEGMENT_LANES,
-      REPORT && numReports === 0 ? 0 : numSamples,
+      REPORT && numLogprobDraws === 0 ? 0 : numDraws,
       1,
     ],
   });

@@ -26,9 +26,9 @@ fn sample_segments(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let sample = step[STEP_SAMPLES] + group.y * SAMPLE_WORDS;
+  let draw = step[STEP_DRAWS] + group.y * DRAW_WORDS;
   //# if REPORT
-  if (step[sample + SAMPLE_NUM_LOGPROBS] == 0u) { return; }
+  if (step[draw + DRAW_NUM_LOGPROBS] == 0u) { return; }
   //# end
-  put_segment(group.y, group.x * SEGMENT_LANES + lane, sample);
+  put_segment(group.y, group.x * SEGMENT_LANES + lane, draw);
 }

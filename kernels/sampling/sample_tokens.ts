@@ -11,15 +11,7 @@ import { gumbel } from "./random_draw.ts";
 import reduce from "./_reduce.wgsl" with { type: "text" };
 import source from "./sample_tokens.wgsl" with { type: "text" };
 import { NO_TOKEN, type Segments, segmentsWgsl } from "./segments.ts";
-import {
-  ADJUST,
-  SAMPLE,
-  SAMPLE_WORDS,
-  SAMPLED,
-  SAMPLED_WORDS,
-  STEP,
-  type StepDims,
-} from "../step.ts";
+import { ADJUST, DRAW, DRAW_WORDS, SAMPLED, SAMPLED_WORDS, STEP, type StepDims } from "../step.ts";
 
 type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
 
@@ -38,16 +30,16 @@ export const sampleTokens: Kernel<Shape & Readonly<{ REPORT: false }>> = {
   ],
   reference({ step, logits, sampled }, { V }) {
     const words = step!.u32;
-    for (let r = 0; r < words[STEP.numSamples]!; r++) {
-      const first = words[STEP.samples]! + r * SAMPLE_WORDS;
-      const sample = words.subarray(first, first + SAMPLE_WORDS);
+    for (let r = 0; r < words[STEP.numDraws]!; r++) {
+      const first = words[STEP.draws]! + r * DRAW_WORDS;
+      const draw = words.subarray(first, first + DRAW_WORDS);
       const row = logits!.f32.subarray(r * V, (r + 1) * V);
       const out = sampled!.u32.subarray((words[STEP.firstDraw]! + r) * SAMPLED_WORDS);
-      const token = canDraw(row) ? chooseToken(row, sample) : NO_TOKEN;
+      const token = canDraw(row) ? chooseToken(row, draw) : NO_TOKEN;
       out[SAMPLED.token] = token;
-      if (sample[SAMPLE.numLogprobs]! > 0 && token !== NO_TOKEN) {
+      if (draw[DRAW.numLogprobs]! > 0 && token !== NO_TOKEN) {
         const logTotal = bitsToF32(out[SAMPLED.logprob]!);
-        out[SAMPLED.logprob] = f32ToBits(ownLogit(words, sample, row, token) - logTotal);
+        out[SAMPLED.logprob] = f32ToBits(ownLogit(words, draw, row, token) - logTotal);
       }
     }
   },
@@ -58,9 +50,9 @@ function canDraw(row: Float32Array): boolean {
   return !row.some(isOverflow) && row.some((logit) => logit > LOWEST);
 }
 
-function chooseToken(row: Float32Array, sample: Uint32Array): number {
-  if (sample[SAMPLE.forced]! > 0) return sample[SAMPLE.forced]! - 1;
-  return bitsToF32(sample[SAMPLE.temperature]!) > 0 ? draw(row, sample) : argmax(row);
+function chooseToken(row: Float32Array, draw: Uint32Array): number {
+  if (draw[DRAW.forced]! > 0) return draw[DRAW.forced]! - 1;
+  return bitsToF32(draw[DRAW.temperature]!) > 0 ? sampleToken(row, draw) : argmax(row);
 }
 
 function argmax(values: Float32Array): number {
@@ -70,23 +62,23 @@ function argmax(values: Float32Array): number {
 }
 
 /** The definition of sampling: sort, filter, then the Gumbel-max draw. */
-function draw(row: Float32Array, sample: Uint32Array): number {
-  const temperature = bitsToF32(sample[SAMPLE.temperature]!);
+function sampleToken(row: Float32Array, draw: Uint32Array): number {
+  const temperature = bitsToF32(draw[DRAW.temperature]!);
   let kept = Array.from(row, (logit, token) => ({ token, z: logit / temperature }));
   kept.sort((a, b) => b.z - a.z || a.token - b.token);
   const max = kept[0]!.z;
-  const minP = bitsToF32(sample[SAMPLE.minP]!);
+  const minP = bitsToF32(draw[DRAW.minP]!);
   if (minP > 0) kept = kept.filter(({ z }) => z >= max + Math.log(minP));
-  const topK = sample[SAMPLE.topK]!;
+  const topK = draw[DRAW.topK]!;
   if (topK > 0 && topK < kept.length) {
     const border = kept[topK - 1]!.z;
     kept = kept.filter(({ z }) => z >= border);
   }
-  const topP = bitsToF32(sample[SAMPLE.topP]!);
+  const topP = bitsToF32(draw[DRAW.topP]!);
   if (topP < 1) kept = nucleus(kept, topP, max);
   let best = { token: kept[0]!.token, score: -Infinity };
   for (const { token, z } of kept) {
-    const score = z - max + gumbel(sample, token);
+    const score = z - max + gumbel(draw, token);
     if (score > best.score) best = { token, score };
   }
   return best.token;
@@ -108,19 +100,19 @@ function nucleus<T extends { z: number }>(sorted: T[], topP: number, max: number
 /** A token's logit before it was adjusted: its entry has it, where there is one. */
 function ownLogit(
   words: Uint32Array,
-  sample: Uint32Array,
+  draw: Uint32Array,
   row: Float32Array,
   token: number,
 ): number {
-  if (sample[SAMPLE.adjust] === 0) return row[token]!;
-  const record = words.subarray(sample[SAMPLE.adjust]!);
+  if (draw[DRAW.adjust] === 0) return row[token]!;
+  const record = words.subarray(draw[DRAW.adjust]!);
   const first = record[ADJUST.tokens]!;
   const numTokens = record[ADJUST.numTokens]!;
   const entry = words.subarray(first, first + numTokens).indexOf(token);
   return entry === -1 ? row[token]! : bitsToF32(words[first + 2 * numTokens + entry]!);
 }
 
-/** Draws every sample of the step from its segments' sums. */
+/** Draws every token of the step from its segments' sums. */
 export function sampleTokensCall(
   shape: Shape,
   buffers: Readonly<Record<"step" | "logits" | "segments" | "sampled", DeviceBuffer>>,
@@ -128,6 +120,6 @@ export function sampleTokensCall(
   return kernelCall(sampleTokens, {
     constants: { ...shape, REPORT: false },
     buffers,
-    workgroups: ({ numSamples }) => [numSamples, 1, 1],
+    workgroups: ({ numDraws }) => [numDraws, 1, 1],
   });
 }

@@ -35,7 +35,7 @@
 struct Row {
   logits: u32,
   segments: u32,
-  sample: u32,
+  draw: u32,
   max: f32,
   inverse_t: f32,
 }
@@ -45,31 +45,31 @@ fn sample_tokens(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let sample = step[STEP_SAMPLES] + group.x * SAMPLE_WORDS;
+  let draw = step[STEP_DRAWS] + group.x * DRAW_WORDS;
   //# if FUSED
-  for (var s = lane; s < M; s += LANES) { put_segment(group.x, s, sample); }
+  for (var s = lane; s < M; s += LANES) { put_segment(group.x, s, draw); }
   storageBarrier();  // all segments are summed up
   workgroupBarrier();
   //# end
-  let temperature = bitcast<f32>(step[sample + SAMPLE_TEMPERATURE]);
-  var row = Row(group.x * V, group.x * SEGMENT_PLANES * M, sample, LOWEST, 1.0);
+  let temperature = bitcast<f32>(step[draw + DRAW_TEMPERATURE]);
+  var row = Row(group.x * V, group.x * SEGMENT_PLANES * M, draw, LOWEST, 1.0);
   var mine = Best(LOWEST, NO_TOKEN);
   for (var s = lane; s < M; s += LANES) {
     mine = better(mine, Best(segment_max(row, s), segments[row.segments + SEGMENT_TOKEN * M + s]));
   }
   let top = reduce_best(lane, mine);
   var chosen = top.token;
-  let forced = step[sample + SAMPLE_FORCED];
+  let forced = step[draw + DRAW_FORCED];
   if (forced > 0u && top.token != NO_TOKEN) {
     chosen = forced - 1u;
   } else if (temperature > 0.0 && top.token != NO_TOKEN) {
     row.max = top.value;
     row.inverse_t = 1.0 / temperature;
-    chosen = draw(lane, row);
+    chosen = sample_token(lane, row);
   }
   let out = (step[STEP_FIRST_DRAW] + group.x) * SAMPLED_WORDS;
   if (lane == 0u) { sampled[out + SAMPLED_TOKEN] = chosen; }
-  if (step[sample + SAMPLE_NUM_LOGPROBS] > 0u) { put_logprob(lane, row, out, chosen); }
+  if (step[draw + DRAW_NUM_LOGPROBS] > 0u) { put_logprob(lane, row, out, chosen); }
 }
 
 fn segment_max(row: Row, segment: u32) -> f32 {
@@ -82,12 +82,12 @@ fn order(value: f32) -> u32 {
   return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
-fn draw(lane: u32, row: Row) -> u32 {
+fn sample_token(lane: u32, row: Row) -> u32 {
   let max_logit = order(row.max);
-  let min_p = bitcast<f32>(step[row.sample + SAMPLE_MIN_P]);
-  let top_k = step[row.sample + SAMPLE_TOP_K];
-  let top_p = bitcast<f32>(step[row.sample + SAMPLE_TOP_P]);
-  let whole = is_whole(row.sample);
+  let min_p = bitcast<f32>(step[row.draw + DRAW_MIN_P]);
+  let top_k = step[row.draw + DRAW_TOP_K];
+  let top_p = bitcast<f32>(step[row.draw + DRAW_TOP_P]);
+  let whole = is_whole(row.draw);
   var lowest = 0u;
   if (min_p > 0.0) { lowest = order(row.max + log(min_p) / row.inverse_t); }
   if (top_k > 0u && top_k < V) { lowest = kth_largest(lane, row, top_k, lowest); }
@@ -164,7 +164,7 @@ fn best_from(lane: u32, row: Row, lowest: u32) -> u32 {
       for (var t = first_token(s); t < end_token(s); t += SEGMENT_LANES) {
         let logit = logits[row.logits + t];
         if (order(logit) >= lowest) {
-          let score = (logit - row.max) * row.inverse_t + gumbel(row.sample, t);
+          let score = (logit - row.max) * row.inverse_t + gumbel(row.draw, t);
           mine = better(mine, Best(score, t));
         }
       }
@@ -196,7 +196,7 @@ fn whole_weight(lane: u32, row: Row) -> f32 {
 
 /// The chosen token's own logit is in its entry where it was adjusted.
 fn put_logprob(lane: u32, row: Row, out: u32, chosen: u32) {
-  let record = step[row.sample + SAMPLE_ADJUST];
+  let record = step[row.draw + DRAW_ADJUST];
   var mine = Best(LOWEST, NO_TOKEN);
   if (record != 0u) {
     let count = step[record + ADJUST_NUM_TOKENS];

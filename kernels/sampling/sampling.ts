@@ -5,10 +5,7 @@ import { sampleTokensCall } from "./sample_tokens.ts";
 import { SEGMENT_PLANES, segmentsOf } from "./segments.ts";
 import type { StepDims } from "../step.ts";
 import { topLogprobsCall } from "./top_logprobs.ts";
-import type { Tuning } from "../tuning/tuning.ts";
-
-/** Most lanes of a workgroup that every adapter allows. */
-const MAX_LANES = 256;
+import { MAX_LANES, type Tuning } from "../tuning/tuning.ts";
 
 type SamplingTuning = Pick<Tuning, "sampleLanes" | "segmentLanes" | "fusedVocabSize">;
 type SamplingBuffers = Readonly<Record<"step" | "logits" | "segments" | "sampled", DeviceBuffer>>;
@@ -19,7 +16,7 @@ export function segmentsWords(vocabSize: number, tuning: SamplingTuning): number
 }
 
 /**
- * Draws every sample of the step: `logits` f32 [R, V] in, `sampled` u32 [R, SAMPLED_WORDS] out.
+ * Draws every token of the step: `logits` f32 [R, V] in, `sampled` u32 [R, SAMPLED_WORDS] out.
  *
  * Reports the model's own distribution, then adjusts the logits, then draws. A large vocabulary is
  * first scanned by many workgroups per row, a small one by the workgroup that draws. Steps without

@@ -3,8 +3,6 @@ import { logitRangeWgsl } from "./logit_range.ts";
 import source from "./_segments.wgsl" with { type: "text" };
 import { stepWgsl, wgslConstants } from "../step.ts";
 
-export { LOWEST } from "./logit_range.ts";
-
 /** How rows of `V` logits are cut into `M` segments (`_segments.wgsl`). */
 export type Segments = Readonly<{ V: number; M: number; SEGMENT: number; SEGMENT_LANES: number }>;
 

@@ -8,7 +8,7 @@ import {
 import segmentSummary from "./_segment_summary.wgsl" with { type: "text" };
 import reduce from "./_reduce.wgsl" with { type: "text" };
 import { type Segments, segmentsWgsl } from "./segments.ts";
-import { SAMPLE, SAMPLE_WORDS, SAMPLED, SAMPLED_WORDS, STEP, type StepDims } from "../step.ts";
+import { DRAW, DRAW_WORDS, SAMPLED, SAMPLED_WORDS, STEP, type StepDims } from "../step.ts";
 import source from "./top_logprobs.wgsl" with { type: "text" };
 
 type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
@@ -29,8 +29,8 @@ export const topLogprobs: Kernel<Shape & Readonly<{ REPORT: true }>> = {
   ],
   reference({ step, logits, sampled }, { V }) {
     const words = step!.u32;
-    for (let r = 0; r < words[STEP.numSamples]!; r++) {
-      const wanted = words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.numLogprobs]!;
+    for (let r = 0; r < words[STEP.numDraws]!; r++) {
+      const wanted = words[words[STEP.draws]! + r * DRAW_WORDS + DRAW.numLogprobs]!;
       if (wanted === 0) continue;
       const row = logits!.f32.subarray(r * V, (r + 1) * V);
       const out = sampled!.u32.subarray((words[STEP.firstDraw]! + r) * SAMPLED_WORDS);
@@ -53,7 +53,7 @@ function report(row: Float32Array, out: Uint32Array, count: number): void {
   }
 }
 
-/** Reports every sample of the step that asks for log-probabilities. */
+/** Reports every draw of the step that asks for log-probabilities. */
 export function topLogprobsCall(
   shape: Shape,
   buffers: Readonly<Record<"step" | "logits" | "segments" | "sampled", DeviceBuffer>>,
@@ -61,6 +61,6 @@ export function topLogprobsCall(
   return kernelCall(topLogprobs, {
     constants: { ...shape, REPORT: true },
     buffers,
-    workgroups: ({ numSamples, numReports }) => [numReports === 0 ? 0 : numSamples, 1, 1],
+    workgroups: ({ numDraws, numLogprobDraws }) => [numLogprobDraws === 0 ? 0 : numDraws, 1, 1],
   });
 }

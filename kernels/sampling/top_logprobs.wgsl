@@ -26,11 +26,11 @@ fn top_logprobs(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let sample = step[STEP_SAMPLES] + group.x * SAMPLE_WORDS;
-  let wanted = step[sample + SAMPLE_NUM_LOGPROBS];
+  let draw = step[STEP_DRAWS] + group.x * DRAW_WORDS;
+  let wanted = step[draw + DRAW_NUM_LOGPROBS];
   if (wanted == 0u) { return; }
   //# if FUSED
-  for (var s = lane; s < M; s += LANES) { put_segment(group.x, s, sample); }
+  for (var s = lane; s < M; s += LANES) { put_segment(group.x, s, draw); }
   storageBarrier();  // all segments are summed up
   workgroupBarrier();
   //# end

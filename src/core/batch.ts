@@ -2,7 +2,7 @@ import type { KvCacheDtype } from "./engine_config.ts";
 import type { BlockId, SequenceId, TokenId } from "./ids.ts";
 
 /** The draw of one token from the logits of a chunk's last position. */
-export interface SampleRequest {
+export interface DrawRequest {
   readonly temperature: number;
   readonly topK: number;
   readonly topP: number;
@@ -61,7 +61,7 @@ export interface ScoreRequest {
 }
 
 /** The sum of the last hidden states, each after the final norm, of some rows of a chunk. */
-export interface PoolRequest {
+export interface PoolingRequest {
   /** Row of the chunk, from 0. */
   readonly firstRow: number;
   /** At least 1. */
@@ -95,7 +95,7 @@ export interface ScheduledChunk {
   /**
    * Present when the last position is the sequence's newest token, whose successor is to be drawn.
    */
-  readonly sample?: SampleRequest;
+  readonly draw?: DrawRequest;
   /**
    * Decode steps that follow one another before anything is read back: the token that each draws
    * is the one that the next computes, one position further on, and the index of the draw grows by
@@ -111,7 +111,7 @@ export interface ScheduledChunk {
   /** Tokens whose log-probabilities are asked for. */
   readonly score?: ScoreRequest;
   /** Rows whose hidden states are asked for, summed up. */
-  readonly pool?: PoolRequest;
+  readonly pooling?: PoolingRequest;
 }
 
 /** The decode steps that a chunk stands for. */
@@ -120,8 +120,8 @@ export function numStepsOf({ numSteps = 1 }: ScheduledChunk): number {
 }
 
 /** Whether something is to be handed back of a chunk, beside the KV that it writes. */
-export function asksForOutput({ sample, score, pool }: ScheduledChunk): boolean {
-  return (sample ?? score ?? pool) !== undefined;
+export function asksForOutput({ draw, score, pooling }: ScheduledChunk): boolean {
+  return (draw ?? score ?? pooling) !== undefined;
 }
 
 /** A copy of what some positions of a block hold into another block: all layers of its group. */
@@ -168,7 +168,8 @@ export interface Batch {
   readonly swapOuts?: readonly BlockSwap[];
   /**
    * Blocks to be copied back, after those went out and before anything else. A sequence whose
-   * blocks come back otherwise than they went computes nothing: its chunk has a {@link LostOutput}.
+   * blocks come back otherwise than they went computes nothing: its chunk has a
+   * {@link CorruptOutput}.
    */
   readonly swapIns?: readonly BlockLoad[];
   /**
@@ -219,7 +220,7 @@ export interface DrawFailure {
   readonly kvDamage?: KvDamage;
 }
 
-/** A token drawn from the logits of a chunk's last position, as its `sample` asks. */
+/** A token drawn from the logits of a chunk's last position, as its `draw` asks. */
 export interface TokenOutput {
   readonly type: "token";
   readonly token: TokenId;
@@ -255,17 +256,17 @@ export interface FailedOutput {
 }
 
 /** In place of all else, also of nothing: host memory has not kept the sequence's blocks. */
-export interface LostOutput {
-  readonly type: "lost";
+export interface CorruptOutput {
+  readonly type: "corrupt";
 }
 
 /** One thing that a step makes of a chunk; more kinds of them are more members here. */
-export type ChunkOutput = TokenOutput | ScoresOutput | PooledOutput | FailedOutput | LostOutput;
+export type ChunkOutput = TokenOutput | ScoresOutput | PooledOutput | FailedOutput | CorruptOutput;
 
 /**
  * What the runner hands back for one chunk that asks for something: its scores, its sum, its draw,
  * as far as it asks for each; or nothing but a failure. Of several steps: their draws in order,
- * perhaps cut short by a failure. Of one that asks for nothing, only that its blocks are lost.
+ * perhaps cut short by a failure. Of one that asks for nothing, only that its blocks are corrupt.
  */
 export interface ChunkResult {
   readonly sequenceId: SequenceId;
@@ -273,6 +274,6 @@ export interface ChunkResult {
 }
 
 /** Whether the sequence's blocks did not come back from host memory. */
-export function isLost({ outputs }: ChunkResult): boolean {
-  return outputs[0]?.type === "lost";
+export function isCorrupt({ outputs }: ChunkResult): boolean {
+  return outputs[0]?.type === "corrupt";
 }

@@ -54,7 +54,7 @@ export interface EncoderCache extends KvHeads {
 }
 
 /** What one layer keeps. */
-export type LayerCache =
+export type CacheSpec =
   | FullCache
   | SlidingWindowCache
   | ChunkedLocalCache
@@ -62,12 +62,12 @@ export type LayerCache =
   | EncoderCache;
 
 /** Whether a layer reads back to some position that moves on, so that blocks behind it die. */
-export function isWindow(cache: LayerCache): cache is SlidingWindowCache | ChunkedLocalCache {
+export function isWindow(cache: CacheSpec): cache is SlidingWindowCache | ChunkedLocalCache {
   return cache.kind === "sliding_window" || cache.kind === "chunked_local";
 }
 
 /** Layers that keep the same, and so share block tables. */
-export type CacheGroup = LayerCache & {
+export type CacheGroup = CacheSpec & {
   /** Names the group in plans, events and errors, such as `full` or `sliding_window of 512`. */
   readonly name: string;
   /** The layers, ascending. One that reads an earlier layer's KV keeps nothing, and is in none. */
@@ -77,13 +77,13 @@ export type CacheGroup = LayerCache & {
 /** How cache groups share one pool; absent fields stand for one group of full attention. */
 export interface PoolGroups {
   /** What layers keep, group by group. */
-  readonly groups?: readonly LayerCache[];
+  readonly groups?: readonly CacheSpec[];
   /** Blocks of each group that a slab holds. */
   readonly blocksPerSlab?: readonly number[];
 }
 
 /** The group of a model that is told of none; the heads decide nothing about its blocks. */
-export const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
+export const ONE_FULL_GROUP: readonly CacheSpec[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
 
 /** Stands in a block table for a block that is dead or was never needed; no kernel reads it. */
 export const NO_BLOCK = -1;
@@ -92,8 +92,8 @@ export const NO_BLOCK = -1;
  * The groups of a model whose layers keep these; `undefined` for a layer that keeps nothing of its
  * own. Those of full attention come first, the others in the order of their first layers.
  */
-export function groupLayers(layers: readonly (LayerCache | undefined)[]): CacheGroup[] {
-  const byGeometry = new Map<string, { cache: LayerCache; layers: number[] }>();
+export function groupLayers(layers: readonly (CacheSpec | undefined)[]): CacheGroup[] {
+  const byGeometry = new Map<string, { cache: CacheSpec; layers: number[] }>();
   layers.forEach((cache, layer) => {
     if (cache === undefined) return;
     const key = JSON.stringify(Object.entries(cache).sort());
@@ -102,7 +102,7 @@ export function groupLayers(layers: readonly (LayerCache | undefined)[]): CacheG
     else group.layers.push(layer);
   });
   const groups = [...byGeometry.values()];
-  const isFull = ({ cache }: { cache: LayerCache }) => cache.kind === "full";
+  const isFull = ({ cache }: { cache: CacheSpec }) => cache.kind === "full";
   const ordered = [...groups.filter(isFull), ...groups.filter((group) => !isFull(group))];
   return ordered.map((group) => ({
     ...group.cache,
@@ -112,7 +112,7 @@ export function groupLayers(layers: readonly (LayerCache | undefined)[]): CacheG
 }
 
 /** Its kind, with what tells it from the others of its kind. */
-function groupName(cache: LayerCache, all: readonly LayerCache[]): string {
+function groupName(cache: CacheSpec, all: readonly CacheSpec[]): string {
   const alike = all.filter(({ kind }) => kind === cache.kind);
   const { kind } = cache;
   if (kind === "state") return alike.length === 1 ? kind : `${kind} of ${cache.stateBytes} bytes`;
@@ -122,7 +122,7 @@ function groupName(cache: LayerCache, all: readonly LayerCache[]): string {
 }
 
 /** Whether some layers keep states, which each position overwrites: those of before are gone. */
-export function hasStates(groups: readonly LayerCache[]): boolean {
+export function hasStates(groups: readonly CacheSpec[]): boolean {
   return groups.some(({ kind }) => kind === "state");
 }
 
@@ -141,7 +141,7 @@ export interface LiveRange {
  * length needs: whatever goes on from there reads the same. For a state it is the one at that
  * length. Encoder blocks are named by their content, not by positions, so there are none here.
  */
-export function liveRange(cache: LayerCache, numTokens: number, blockSize: number): LiveRange {
+export function liveRange(cache: CacheSpec, numTokens: number, blockSize: number): LiveRange {
   const end = ceilDiv(numTokens, blockSize);
   switch (cache.kind) {
     case "full":
@@ -186,7 +186,7 @@ export interface StepGrain {
  * snapshot of a state is not counted, nor are encoder blocks.
  */
 export function maxLiveBlocks(
-  cache: LayerCache,
+  cache: CacheSpec,
   numTokens: number,
   { blockSize, maxInFlightTokens }: StepGrain,
 ): number {

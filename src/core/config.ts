@@ -8,15 +8,15 @@ import {
   takeModelArgument,
 } from "./command_line.ts";
 import { COMMANDS as ALL_COMMANDS } from "./command_names.ts";
-import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import type { EngineConfig, SchedulingSettings } from "./engine_config.ts";
+import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
-import type { Quantization } from "./weight_format.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 import { PLAN_FLAGS } from "./plan_config.ts";
 import { TUNE_FLAGS } from "./tune_config.ts";
+import type { Quantization } from "./weight_format.ts";
 
 /** What the process is asked to do. */
 export type Command = "serve" | "help" | "version";
@@ -120,13 +120,13 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers,
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
-    stateCheckpointInterval: config.stateCheckpointInterval,
+    stateSnapshotInterval: config.stateSnapshotInterval,
     ...quantizationOf(config),
     isDeterministic: config.deterministic || undefined,
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxPrefillMs: config.maxPrefillMs,
-    maxNumWaitingSeqs: config.maxQueuedRequests,
+    maxNumQueuedSeqs: config.maxQueuedRequests,
     ...schedulingOf(config),
     numBlocksOverride: config.numGpuBlocksOverride,
     kvCacheMemoryBytes: config.kvCacheMemoryBytes,
@@ -191,11 +191,11 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: Settings): void {
 }
 
 /** States are kept on block boundaries, where a later prompt can find them. */
-function checkCheckpoints({ stateCheckpointInterval, blockSize }: Settings): void {
-  if (stateCheckpointInterval === undefined || stateCheckpointInterval % blockSize === 0) return;
+function checkCheckpoints({ stateSnapshotInterval, blockSize }: Settings): void {
+  if (stateSnapshotInterval === undefined || stateSnapshotInterval % blockSize === 0) return;
   throw new StartupError(
-    `--state-checkpoint-interval must be a multiple of --block-size (${blockSize}), ` +
-      `got ${stateCheckpointInterval}`,
+    `--state-snapshot-interval must be a multiple of --block-size (${blockSize}), ` +
+      `got ${stateSnapshotInterval}`,
   );
 }
 

@@ -71,8 +71,8 @@ export interface PoolResized {
   readonly numMoved: number;
 }
 
-/** The answer to each command, by its type. */
-export interface CommandAnswers {
+/** The reply to each command, by its type. */
+export interface CommandReplies {
   readonly reset_prefix_cache: { readonly numPreempted: number };
   readonly pin_prefix: {
     /** Blocks of this prefix that are pinned, and the tokens they hold. */
@@ -98,5 +98,5 @@ export interface CommandAnswers {
   readonly abort_request: { readonly numSequences: number };
 }
 
-/** The answer to one command. */
-export type AnswerOf<C extends EngineCommand> = CommandAnswers[C["type"]];
+/** The reply to one command. */
+export type ReplyOf<C extends EngineCommand> = CommandReplies[C["type"]];

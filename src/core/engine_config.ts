@@ -1,5 +1,5 @@
-import type { PoolGroups } from "./cache_group.ts";
 import type { LogLevel } from "../base/log.ts";
+import type { PoolGroups } from "./cache_group.ts";
 import type { SwapSpace } from "./swap_space.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 
@@ -117,7 +117,7 @@ export interface EngineConfig extends SchedulingSettings {
   /**
    * Every so many tokens of a prompt states are kept; absent: at its end and where prompts part.
    */
-  readonly stateCheckpointInterval?: number;
+  readonly stateSnapshotInterval?: number;
   /**
    * Secret of the deployment that goes into the keys of cached blocks; default: a new one per
    * start.
@@ -138,7 +138,7 @@ export interface EngineConfig extends SchedulingSettings {
    * Most sequences of one owner waiting before its new requests are refused with 429, and of one
    * request.
    */
-  readonly maxNumWaitingSeqs: number;
+  readonly maxNumQueuedSeqs: number;
 }
 
 /** The phase of a start that runs steps of every kind: its time shows how fast the device is. */
@@ -178,7 +178,7 @@ export interface EngineInfo extends PoolGroups {
   /**
    * Blocks that the pool may grow to by itself; `numBlocks` of the start where its size was given.
    */
-  readonly growthLimit: number;
+  readonly maxNumBlocks: number;
   /** Absent where preempted sequences are always computed again. */
   readonly swapSpace?: SwapSpace;
   readonly kvCacheDtype: KvCacheDtype;

@@ -100,8 +100,8 @@ export const ENGINE_COUNTERS = {
     metric: "quire:engine_losses_total",
     help: "Engines that have died or hung while they were ready, with their KV cache",
   },
-  numReplayedRequests: {
-    metric: "quire:replayed_requests_total",
+  numResumedRequests: {
+    metric: "quire:resumed_requests_total",
     help: "Requests that an engine has taken over from one that was lost",
   },
   numShrinkEvictedBlocks: { help: "Those of the evicted blocks that a smaller pool lacked" },

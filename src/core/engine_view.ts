@@ -1,4 +1,4 @@
-import type { LayerCache } from "./cache_group.ts";
+import type { CacheSpec } from "./cache_group.ts";
 import type { RequestId, SequenceId } from "./ids.ts";
 
 /** Set in a block's state where the prefix cache has it. */
@@ -102,7 +102,7 @@ export interface EngineView {
   /** Number of the next step. */
   readonly step: number;
   readonly blockSize: number;
-  readonly groups: readonly LayerCache["kind"][];
+  readonly groups: readonly CacheSpec["kind"][];
   readonly blocks: BlockMap;
   /** Where it was asked for and there is a prefix cache. */
   readonly tree?: TreeView;

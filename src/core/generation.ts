@@ -1,7 +1,7 @@
-import type { ReplayLog } from "../base/replay_log.ts";
-import type { CompiledGrammar } from "./compiled_grammar.ts";
+import type { NumberedLog } from "../base/numbered_log.ts";
 import type { BeamSearchParams } from "./beam_search_params.ts";
-import type { AnswerOf, EngineCommand } from "./engine_command.ts";
+import type { CompiledGrammar } from "./compiled_grammar.ts";
+import type { EngineCommand, ReplyOf } from "./engine_command.ts";
 import type { EngineInfo } from "./engine_config.ts";
 import type { EngineStats } from "./engine_stats.ts";
 import type { RequestId } from "./ids.ts";
@@ -106,9 +106,9 @@ export interface Outage {
   /** Milliseconds since it was lost. */
   readonly elapsedMs: number;
   /** Engines lost in a row, without an answer that was completed in between. */
-  readonly numLosses: number;
+  readonly numFailures: number;
   /** How many in a row are too many; absent: none are. */
-  readonly maxNumLosses?: number;
+  readonly maxNumFailures?: number;
   /** Milliseconds until another is started; absent while it starts. */
   readonly nextTryMs?: number;
 }
@@ -145,9 +145,9 @@ export interface EnginePort {
   /**
    * What the prefix cache stores and drops, the latest events; a step's arrive before its tokens.
    */
-  readonly kvEvents: ReplayLog<KvEvent>;
+  readonly kvEvents: NumberedLog<KvEvent>;
   /** Why sequences waited, were admitted, hit or were preempted, the latest decisions. */
-  readonly decisions: ReplayLog<LoggedDecision>;
+  readonly decisions: NumberedLog<LoggedDecision>;
   /** Why the engine failed or restarts, one sentence. */
   readonly failure: string | undefined;
   /** Present while it has not got on with its work for unusually long. */
@@ -176,5 +176,5 @@ export interface EnginePort {
    * @throws {EngineUnavailableError} while the engine is not ready, and when it ends before it
    * answers.
    */
-  command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>>;
+  command<C extends EngineCommand>(command: C): Promise<ReplyOf<C>>;
 }

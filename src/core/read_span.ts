@@ -1,5 +1,5 @@
 import { alignDown, ceilDiv } from "../base/math.ts";
-import type { LayerCache } from "./cache_group.ts";
+import type { CacheSpec } from "./cache_group.ts";
 
 /** Which of the positions up to its own a query reads. */
 export interface ReadSpan {
@@ -15,7 +15,7 @@ export interface ReadSpan {
 export const READS_ALL: ReadSpan = { window: 0, isChunked: false, numSinkTokens: 0 };
 
 /** The span of a layer's queries; of a state or an encoder, which no query reads so, all. */
-export function readSpan(cache: LayerCache): ReadSpan {
+export function readSpan(cache: CacheSpec): ReadSpan {
   switch (cache.kind) {
     case "sliding_window": {
       const { window, numSinkTokens = 0 } = cache;

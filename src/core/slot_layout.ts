@@ -1,5 +1,5 @@
 import { ceilDiv } from "../base/math.ts";
-import { type CacheGroup, type LayerCache } from "./cache_group.ts";
+import { type CacheGroup, type CacheSpec } from "./cache_group.ts";
 import { type KvFormat, layerBytesPerToken, layerDtype } from "./kv_layout.ts";
 import { planSlabs } from "./slab_layout.ts";
 
@@ -123,7 +123,7 @@ function rowsOver(
 
 /** Bytes of a block of `blockSize` positions, or of one state, in a layer with KV of `dtype`. */
 function layerBlockBytes(
-  cache: LayerCache,
+  cache: CacheSpec,
   dtype: KvFormat["dtype"],
   blockSize: number,
 ): number {

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
-import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
+import type { Environment } from "./environment.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 

@@ -1,6 +1,6 @@
 import { systemClock } from "../base/clock.ts";
-import type { ReplayLog } from "../base/replay_log.ts";
-import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
+import type { NumberedLog } from "../base/numbered_log.ts";
+import type { EngineCommand, ReplyOf } from "../core/engine_command.ts";
 import { type EngineConfig, type EngineInfo, withPoolSize } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import { engineUnavailable, EngineUnavailableError } from "../core/errors.ts";
@@ -58,14 +58,14 @@ export class EngineClient implements EnginePort {
       onMessage: (message) => this.#receive(message),
       onReady: (info) => this.#onReady(info),
       onLoss: (reason, wasReady) => this.#onLoss(reason, wasReady),
-      onStuck: () => this.#requests.dropStalled(HANGS),
+      onStuck: () => this.#requests.dropUnanswered(HANGS),
       onEnd: () => this.#record.endIsolate(),
       info: () => this.#info,
     });
     this.#requests = new InFlightRequests({
       clock: this.#options.clock,
       submit: (request) => {
-        if (request.resumed !== undefined) this.#record.stats.count("numReplayedRequests");
+        if (request.resumed !== undefined) this.#record.stats.count("numResumedRequests");
         this.#lives.post({ type: "submit", request });
       },
       abort: (id, index) =>
@@ -89,11 +89,11 @@ export class EngineClient implements EnginePort {
     return { ...current, numWaiting: current.numWaiting + numSequencesHeld };
   }
 
-  get kvEvents(): ReplayLog<KvEvent> {
+  get kvEvents(): NumberedLog<KvEvent> {
     return this.#record.kvEvents;
   }
 
-  get decisions(): ReplayLog<LoggedDecision> {
+  get decisions(): NumberedLog<LoggedDecision> {
     return this.#record.decisions;
   }
 
@@ -141,11 +141,11 @@ export class EngineClient implements EnginePort {
     return await this.#requests.open(request);
   }
 
-  async command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>> {
+  async command<C extends EngineCommand>(command: C): Promise<ReplyOf<C>> {
     this.#checkReady();
-    const { id, answer } = this.#commands.open();
+    const { id, reply } = this.#commands.open();
     this.#lives.post({ type: "command", id, command });
-    return await answer as AnswerOf<C>;
+    return await reply as ReplyOf<C>;
   }
 
   /**
@@ -197,7 +197,7 @@ export class EngineClient implements EnginePort {
         return this.#requests.refuse(message.id, message.error);
       case "begun":
         return this.#requests.begin(message.ids);
-      case "answer":
+      case "reply":
         return this.#commands.settle(message.id, message.value, message.error);
       case "events":
         return this.#onEvents(message);
@@ -226,7 +226,7 @@ export class EngineClient implements EnginePort {
   /** Requests are kept where another isolate is to come. */
   #onLoss(reason: string, wasReady: boolean): LostRequests {
     if (wasReady) this.#record.stats.count("numLosses");
-    this.#commands.failAll("The engine stopped before it answered the command");
+    this.#commands.failAll("The engine stopped before it replied to the command");
     if (this.state === "restarting") return this.#requests.disconnect(ISOLATE_DIED);
     const numFailed = this.#requests.size;
     this.#requests.failAll(this.state === "failed" ? givenUp(reason) : ISOLATE_DIED);

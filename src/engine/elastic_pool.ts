@@ -1,6 +1,6 @@
+import type { BlockMove } from "../core/batch.ts";
 import type { PoolResized } from "../core/engine_command.ts";
 import { RequestError } from "../core/errors.ts";
-import type { BlockMove } from "../core/batch.ts";
 import type { BlockShortage, PoolSizing } from "../scheduler/pool_sizing.ts";
 
 /** The owner of the memory that the pool is in. */
@@ -36,7 +36,7 @@ export class ElasticPool {
   constructor(sizing: PoolSizing, runner: ElasticRunner, limit: number) {
     this.#sizing = sizing;
     this.#runner = runner;
-    sizing.limitGrowth(limit);
+    sizing.limitSize(limit);
   }
 
   /**
@@ -44,16 +44,16 @@ export class ElasticPool {
    * limit.
    */
   shortage(): BlockShortage | undefined {
-    const { numBlocks, growthLimit } = this.#sizing;
-    return numBlocks < growthLimit ? this.#sizing.shortage() : undefined;
+    const { numBlocks, maxNumBlocks } = this.#sizing;
+    return numBlocks < maxNumBlocks ? this.#sizing.shortage() : undefined;
   }
 
   /** Grows the pool for a sequence as far as limit and device allow. No step is in flight. */
   async grow(shortage: BlockShortage): Promise<void> {
     const { sequenceId, numMissing, isLone } = shortage;
-    const { numBlocks, growthLimit } = this.#sizing;
+    const { numBlocks, maxNumBlocks } = this.#sizing;
     const numAdded = Math.max(numMissing, Math.ceil(this.#growth * numBlocks));
-    const numWanted = Math.min(growthLimit, numBlocks + numAdded);
+    const numWanted = Math.min(maxNumBlocks, numBlocks + numAdded);
     try {
       await this.#runner.resizeKv(numWanted, []);
     } catch (error) {
@@ -62,7 +62,7 @@ export class ElasticPool {
       this.#growth /= 2;
       const isLittle = this.#growth < MIN_GROWTH && !isLone;
       const isAll = isLittle || numAdded === numMissing;
-      if (isAll) this.#sizing.limitGrowth(numBlocks);
+      if (isAll) this.#sizing.limitSize(numBlocks);
       else if (isLone) await this.grow(shortage);
       return;
     }
@@ -81,7 +81,7 @@ export class ElasticPool {
     if (isGrowing) await this.#runner.resizeKv(numBlocks, []).catch(refuse(numBlocks, numBefore));
     const { numEvicted, moves } = this.#sizing.resize(numBlocks);
     if (!isGrowing) await this.#runner.resizeKv(numBlocks, moves);
-    this.#sizing.limitGrowth(numBlocks);
+    this.#sizing.limitSize(numBlocks);
     return { numBefore, numAfter: numBlocks, numEvicted, numMoved: moves.length };
   }
 }

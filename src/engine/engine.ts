@@ -10,15 +10,15 @@ import type { TokenEvent } from "../core/token_event.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import { CostMeter } from "./cost_meter.ts";
-import type { KvRecorder } from "./kv_recorder.ts";
 import { ElasticPool, type ElasticRunner } from "./elastic_pool.ts";
-import type { FromEngine } from "./messages.ts";
-import { type DeviceTimes, type StepTime, StepTimes } from "./step_times.ts";
-import type { StepPace } from "./step_pace.ts";
-import type { StepTraceWriter } from "./step_trace_writer.ts";
 import { EngineCommands } from "./engine_commands.ts";
 import { EngineViews, type ViewedCache } from "./engine_views.ts";
 import { EngineWork } from "./engine_work.ts";
+import type { KvRecorder } from "./kv_recorder.ts";
+import type { FromEngine } from "./messages.ts";
+import type { StepPace } from "./step_pace.ts";
+import { type DeviceTimes, type StepTime, StepTimes } from "./step_times.ts";
+import type { StepTraceWriter } from "./step_trace_writer.ts";
 import type { Pulse } from "./watchdog.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
@@ -50,7 +50,7 @@ export interface EngineOptions {
   /** The prefix cache's, where there is one. */
   readonly pins?: PinnedPrefixes | undefined;
   /** Blocks that the pool may grow to by itself; default: none beyond those it has. */
-  readonly growthLimit?: number;
+  readonly maxNumBlocks?: number;
   /** Shows what blocks and the radix tree hold; absent: nobody can look. */
   readonly viewed?: ViewedCache | undefined;
   /** Estimates hit rates at other sizes of KV memory. */
@@ -101,13 +101,13 @@ export class Engine {
     this.#recorder = options.recorder;
     this.#trace = options.trace;
     this.#pace = options.pace;
-    const { runner, scheduler, viewed, growthLimit = 0, clock = systemClock } = options;
+    const { runner, scheduler, viewed, maxNumBlocks = 0, clock = systemClock } = options;
     this.#times = new StepTimes(runner, clock);
     this.#views = new EngineViews(scheduler, viewed, clock);
     // A replay sees the times of the trace.
     this.#now = options.trace?.now ?? (() => clock.now());
     this.#pool = isElastic(runner)
-      ? new ElasticPool(scheduler.pool, runner, growthLimit)
+      ? new ElasticPool(scheduler.pool, runner, maxNumBlocks)
       : undefined;
     const { pins, curve, trace } = options;
     const [views, times, pool] = [this.#views, this.#times, this.#pool];
@@ -124,7 +124,7 @@ export class Engine {
     });
   }
 
-  /** Queues a request, and answers `accepted` or `refused`. */
+  /** Queues a request, and posts `accepted` or `refused`. */
   submit(request: GenerationRequest): void {
     try {
       this.#trace?.tick();
@@ -151,7 +151,7 @@ export class Engine {
     this.#wake();
   }
 
-  /** Carries a command out before the next step, and answers it. */
+  /** Carries a command out before the next step, and replies. */
   command(id: number, command: EngineCommand): void {
     this.#asked.push({ id, command });
     this.#wake();
@@ -202,17 +202,17 @@ export class Engine {
   }
 
   async #runCommands(): Promise<void> {
-    const answers: FromEngine[] = [];
+    const replies: FromEngine[] = [];
     for (const { id, command } of this.#asked.splice(0)) {
       this.#work.command(command.type);
-      answers.push({ type: "answer", id, ...await this.#commands.run(command) });
+      replies.push({ type: "reply", id, ...await this.#commands.run(command) });
       this.#numAdvances++;
     }
     // A command may have changed the statistics, and nothing else would tell them while idle. They
-    // go before the answers, so that the caller sees the numbers that its answer speaks of.
+    // go before the replies, so that the caller sees the numbers that its reply speaks of.
     this.#report(this.#scheduler.takeEvents());
     this.#flush();
-    for (const answer of answers) this.#post(answer);
+    for (const reply of replies) this.#post(reply);
   }
 
   async #step(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command.ts";
+import type { CurvePoint, EngineCommand, ReplyOf } from "../core/engine_command.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
@@ -47,7 +47,7 @@ export class EngineCommands {
     }
   }
 
-  #carryOut(command: EngineCommand): AnswerOf<EngineCommand> | Promise<AnswerOf<EngineCommand>> {
+  #carryOut(command: EngineCommand): ReplyOf<EngineCommand> | Promise<ReplyOf<EngineCommand>> {
     const { scheduler, views, pins } = this.#parts;
     switch (command.type) {
       case "reset_prefix_cache":

@@ -196,7 +196,7 @@ export class EngineLives {
         if (this.#settleStart === undefined && this.#state !== "draining") this.end();
         return this.#onDeath({
           reason: message.message,
-          isUsersMistake: message.atStart,
+          isUsersMistake: message.isUsersMistake,
           isOutOfMemory: message.isOutOfMemory ?? false,
         });
       case "pong":

@@ -1,9 +1,10 @@
 import { invariant } from "../base/invariant.ts";
+import { createLogger } from "../base/log.ts";
 import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
-import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix/prefix_cache_options.ts";
@@ -11,10 +12,10 @@ import { PrefixCurve } from "../kvcache/prefix/prefix_curve.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
+import type { FromEngine, ToEngine } from "./messages.ts";
 import { StepPace } from "./step_pace.ts";
 import type { TracedSizes, TraceEntry } from "./step_trace.ts";
 import { StepTraceWriter } from "./step_trace_writer.ts";
-import type { FromEngine, ToEngine } from "./messages.ts";
 
 /** A model that is ready to run. */
 export interface StartedRunner {
@@ -87,8 +88,7 @@ export class EngineSession {
   }
 
   async #serve(config: EngineConfig): Promise<void> {
-    const { traceSteps } = config;
-    const trace = traceSteps === undefined ? undefined : StepTraceWriter.open(traceSteps);
+    const trace = openTrace(config);
     const started = await this.#options.startRunner(
       config,
       (phase) => this.#post({ type: "progress", phase }),
@@ -146,7 +146,7 @@ export class EngineSession {
       post: (message) => this.#post(message),
       pins: blocks.pins,
       viewed: blocks,
-      growthLimit: info.growthLimit,
+      maxNumBlocks: info.maxNumBlocks,
       pace: new StepPace(
         maxMs === undefined ? undefined : { maxMs, maxTokens: maxNumBatchedTokens },
       ),
@@ -159,14 +159,19 @@ export class EngineSession {
 
   #fail(error: unknown): void {
     if (this.#hasEnded) return;
-    const atStart = error instanceof StartupError;
+    const isUsersMistake = error instanceof StartupError;
     const message = error instanceof Error ? error.message : String(error);
-    const isOutOfMemory = !atStart && hasNoMemory(error);
-    const isForeseen = atStart || isOutOfMemory || error instanceof DeviceLostError ||
+    const isOutOfMemory = !isUsersMistake && hasNoMemory(error);
+    const isForeseen = isUsersMistake || isOutOfMemory || error instanceof DeviceLostError ||
       error instanceof KernelError;
     // The main isolate may end this one when it reads its last words, so these come last.
     if (!isForeseen) this.#options.reportBug(error);
-    this.#post({ type: "failed", message, atStart, ...(isOutOfMemory ? { isOutOfMemory } : {}) });
+    this.#post({
+      type: "failed",
+      message,
+      isUsersMistake,
+      ...(isOutOfMemory ? { isOutOfMemory } : {}),
+    });
     // The isolate stays until the main isolate ends it, so that nothing overtakes these words.
     this.#hasEnded = true;
     this.#engine?.stop();
@@ -182,22 +187,32 @@ function hasNoMemory(error: unknown): boolean {
     (error instanceof RangeError && /allocation failed/i.test(error.message));
 }
 
+/** The trace that steps are written to, if any; the log says where it ends too early. */
+function openTrace({ traceSteps, logFormat, logLevel }: EngineConfig): StepTraceWriter | undefined {
+  if (traceSteps === undefined) return undefined;
+  const log = createLogger(omitUndefined({ format: logFormat, level: logLevel }));
+  return StepTraceWriter.open(traceSteps, (error) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    log.error("steps are no longer traced", { file: traceSteps, reason });
+  });
+}
+
 /** The sizes of the pool, of host memory and of what is kept of states. */
-function poolSizes({ stateCheckpointInterval }: EngineConfig, info: EngineInfo) {
+function poolSizes({ stateSnapshotInterval }: EngineConfig, info: EngineInfo) {
   const { numBlocks, blockSize, groups, blocksPerSlab, swapSpace } = info;
   return omitUndefined({
     ...{ numBlocks, blockSize, groups, blocksPerSlab },
-    ...{ swapSpace, stateCheckpointInterval },
+    ...{ swapSpace, stateSnapshotInterval },
   });
 }
 
 /** The limits of the scheduler, and how it schedules within them. */
 function schedulerLimits(config: EngineConfig, info: EngineInfo) {
   const { maxModelLen, shortContextLen, maxNumSeqs, maxNumBatchedTokens } = info;
-  const { maxNumWaitingSeqs, schedulingPolicy, longPrefillTokenThreshold } = config;
+  const { maxNumQueuedSeqs, schedulingPolicy, longPrefillTokenThreshold } = config;
   const { maxLongPartialPrefills, scheduleConservativeness, maxDecodeSteps } = config;
   return omitUndefined({
-    ...{ maxModelLen, shortContextLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs },
+    ...{ maxModelLen, shortContextLen, maxNumSeqs, maxNumBatchedTokens, maxNumQueuedSeqs },
     ...{ schedulingPolicy, longPrefillTokenThreshold, maxLongPartialPrefills },
     ...{ scheduleConservativeness, maxDecodeSteps },
   });

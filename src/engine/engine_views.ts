@@ -1,9 +1,9 @@
 import type { Clock } from "../base/clock.ts";
-import { RequestError } from "../core/errors.ts";
-import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
+import type { EngineCommand, ReplyOf } from "../core/engine_command.ts";
 import type { BlockMap, EngineView, TreeView } from "../core/engine_view.ts";
+import { RequestError } from "../core/errors.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import { SHARED_SCOPE } from "../kvcache/tables/sequence_path.ts";
+import { OPEN_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import { StepNotes, type TimeTotals } from "./step_notes.ts";
 
@@ -63,8 +63,8 @@ export class EngineViews {
 
   /** O(tokens of the path). */
   readPath(
-    { node, hash, cacheScope: scope = SHARED_SCOPE }: Command<"read_path">,
-  ): AnswerOf<Command<"read_path">> {
+    { node, hash, cacheScope: scope = OPEN_SCOPE }: Command<"read_path">,
+  ): ReplyOf<Command<"read_path">> {
     return { tokens: this.#blocks?.tokensAlong({ node, hash, scope }) };
   }
 }

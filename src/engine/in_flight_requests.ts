@@ -97,7 +97,7 @@ export class InFlightRequests {
       const { kept } = request;
       kept.noteLoss();
       this.#endAborted(request);
-      const isFailed = kept.isHopeless || !kept.isReplayable;
+      const isFailed = kept.isHopeless || !kept.isResumable;
       if (!isFailed || !this.#requests.has(request.id)) continue;
       numFailed++;
       this.#fail(request, kept.isHopeless ? LOST_TOO_OFTEN : error);
@@ -108,12 +108,14 @@ export class InFlightRequests {
   }
 
   /** Ends the requests that the lost engine had begun without a token: they are its likely end. */
-  dropStalled(error: ErrorData): void {
-    for (const request of [...this.#held]) if (request.kept.isStalled) this.#fail(request, error);
+  dropUnanswered(error: ErrorData): void {
+    for (const request of [...this.#held]) {
+      if (request.kept.isUnanswered) this.#fail(request, error);
+    }
   }
 
   /**
-   * Enters a request and hands it to the engine; the promise settles with the engine's answer.
+   * Enters a request and hands it to the engine; the promise settles with the engine's reply.
    *
    * @throws {RequestError} when a request of this id has not ended yet. Nothing has changed.
    */
@@ -176,7 +178,7 @@ export class InFlightRequests {
   }
 
   /**
-   * Ends everything: each unfinished sequence with `error`; submissions without an answer are
+   * Ends everything: each unfinished sequence with `error`; submissions without a reply are
    * refused.
    */
   failAll(error: ErrorData): void {

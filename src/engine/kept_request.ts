@@ -44,7 +44,7 @@ export class KeptRequest {
   }
 
   /** Whether another engine may have it: what the server asks for itself, it asks for anew. */
-  get isReplayable(): boolean {
+  get isResumable(): boolean {
     return this.#request.isReheat !== true;
   }
 
@@ -59,7 +59,7 @@ export class KeptRequest {
   }
 
   /** Whether the engine that had it last has begun to compute it, and has got no token of it. */
-  get isStalled(): boolean {
+  get isUnanswered(): boolean {
     return this.#isStalled;
   }
 

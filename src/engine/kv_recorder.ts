@@ -1,4 +1,5 @@
 import type { Batch } from "../core/batch.ts";
+import type { RequestId, SequenceId } from "../core/ids.ts";
 import {
   type KvDecision,
   type LoggedDecision,
@@ -6,7 +7,6 @@ import {
   type WaitReason,
 } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
-import type { RequestId, SequenceId } from "../core/ids.ts";
 import type {
   CacheListener,
   RemovedBlocks,
@@ -131,8 +131,8 @@ export class KvRecorder implements CacheListener {
    * token in an answer, which are nearly all, cost a comparison each.
    */
   planned({ step, chunks }: Batch): void {
-    for (const { sequenceId, start, tokens: { length: count }, sample } of chunks) {
-      if (count === 1 && sample !== undefined && sample.outputIndex > 0) continue;
+    for (const { sequenceId, start, tokens: { length: count }, draw } of chunks) {
+      if (count === 1 && draw !== undefined && draw.outputIndex > 0) continue;
       this.decided({ type: "chunk", sequenceId, start, count }, step);
     }
   }

@@ -1,4 +1,4 @@
-import { ReplayLog } from "../base/replay_log.ts";
+import { NumberedLog } from "../base/numbered_log.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
@@ -11,8 +11,8 @@ const MAX_LOGGED = 65_536;
 /** What is told of the engine over all its lives: counters, KV events and decisions. */
 export class LifetimeRecord {
   readonly stats = new LifetimeStats();
-  readonly kvEvents: ReplayLog<KvEvent> = new ReplayLog(MAX_LOGGED);
-  readonly decisions: ReplayLog<LoggedDecision> = new ReplayLog(MAX_LOGGED);
+  readonly kvEvents: NumberedLog<KvEvent> = new NumberedLog(MAX_LOGGED);
+  readonly decisions: NumberedLog<LoggedDecision> = new NumberedLog(MAX_LOGGED);
 
   /** Takes in what an isolate has posted; returns the steps since, and their tokens. */
   update(

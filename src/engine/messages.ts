@@ -26,14 +26,14 @@ export type FromEngine =
   /** A start-up phase has begun. */
   | { readonly type: "progress"; readonly phase: string }
   | { readonly type: "ready"; readonly info: EngineInfo }
-  /** The answer to each `submit`, before any of its events. */
+  /** The reply to each `submit`, before any of its events. */
   | { readonly type: "accepted"; readonly id: RequestId }
   | { readonly type: "refused"; readonly id: RequestId; readonly error: ErrorData }
   /** Said before a step that computes these requests, which begin with it or go on after a wait. */
   | { readonly type: "begun"; readonly ids: readonly RequestId[] }
-  /** The answer to each `command`: a value, or why it was refused. */
+  /** The reply to each `command`: a value, or why it was refused. */
   | {
-    readonly type: "answer";
+    readonly type: "reply";
     readonly id: number;
     readonly value?: unknown;
     readonly error?: ErrorData;
@@ -47,17 +47,17 @@ export type FromEngine =
     readonly kvEvents?: readonly KvEvent[];
     readonly decisions?: readonly LoggedDecision[];
   }
-  /** The answer to a `ping` once the engine is ready; it comes between two steps. */
+  /** The reply to a `ping` once the engine is ready; it comes between two steps. */
   | { readonly type: "pong" } & Pulse
   /** The last words after a `stop`: the device is released. */
   | { readonly type: "stopped" }
   /**
-   * The last words of an isolate that ends by itself. `atStart`: the user's mistake, not to be
-   * retried. `isOutOfMemory`: a smaller pool may do better.
+   * The last words of an isolate that ends by itself. `isUsersMistake`: another start would fail as
+   * well. `isOutOfMemory`: a smaller pool may do better.
    */
   | {
     readonly type: "failed";
     readonly message: string;
-    readonly atStart: boolean;
+    readonly isUsersMistake: boolean;
     readonly isOutOfMemory?: boolean;
   };

@@ -1,25 +1,25 @@
 import { EngineUnavailableError, type ErrorData, RequestError } from "../core/errors.ts";
 
-/** A caller that waits for an answer. */
+/** A caller that waits for a reply. */
 interface Waiting {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** Commands that the main isolate has sent and that the engine has not answered. */
+/** Commands that the main isolate has sent and that the engine has not replied to. */
 export class PendingCommands {
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 0;
 
-  /** Enters a command; returns its number and the promise of its answer. */
-  open(): { readonly id: number; readonly answer: Promise<unknown> } {
+  /** Enters a command; returns its number and the promise of its reply. */
+  open(): { readonly id: number; readonly reply: Promise<unknown> } {
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     this.#waiting.set(id, { resolve, reject });
-    return { id, answer: promise };
+    return { id, reply: promise };
   }
 
-  /** The engine has answered; `error` when it refused. Unknown ids have been failed already. */
+  /** The engine has replied; `error` when it refused. Unknown ids have been failed already. */
   settle(id: number, value: unknown, error: ErrorData | undefined): void {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
@@ -27,7 +27,7 @@ export class PendingCommands {
     else waiting?.reject(new RequestError(error.message, error));
   }
 
-  /** No answer will come any more: each is rejected as unavailable. */
+  /** No reply will come any more: each is rejected as unavailable. */
   failAll(reason: string): void {
     for (const { reject } of this.#waiting.values()) reject(new EngineUnavailableError(reason));
     this.#waiting.clear();

@@ -1,8 +1,8 @@
-import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
+import type { EngineCommand, ReplyOf } from "../core/engine_command.ts";
 import { RequestError } from "../core/errors.ts";
 import { scopeAtLength } from "../core/long_context.ts";
-import { SHARED_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
+import { OPEN_SCOPE } from "../kvcache/tables/sequence_path.ts";
 
 type PinCommand = Extract<EngineCommand, { type: "pin_prefix" }>;
 
@@ -16,9 +16,9 @@ type PinCommand = Extract<EngineCommand, { type: "pin_prefix" }>;
  */
 export function pinPrefix(
   pins: PinnedPrefixes | undefined,
-  { name, cacheScope = SHARED_SCOPE, tokens }: PinCommand,
+  { name, cacheScope = OPEN_SCOPE, tokens }: PinCommand,
   shortContextLen?: number,
-): AnswerOf<PinCommand> {
+): ReplyOf<PinCommand> {
   if (pins === undefined) {
     throw new RequestError("The prefix cache is off: nothing can be pinned", {
       code: "prefix_cache_off",

@@ -51,8 +51,8 @@ export class Restarts {
     const now = this.#clock.now();
     return {
       elapsedMs: now - this.#lostAtMs,
-      numLosses: this.#failures.count,
-      ...(maxNumFailures === 0 ? {} : { maxNumLosses: maxNumFailures }),
+      numFailures: this.#failures.count,
+      ...(maxNumFailures === 0 ? {} : { maxNumFailures: maxNumFailures }),
       ...(this.#nextTryAtMs === undefined
         ? {}
         : { nextTryMs: Math.max(0, this.#nextTryAtMs - now) }),

@@ -8,22 +8,22 @@ import type {
 } from "../core/engine_config.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
-import type { SwapCosts, SwapSpace } from "../core/swap_space.ts";
 import type { StepBounds } from "../core/step_bounds.ts";
+import type { SwapCosts, SwapSpace } from "../core/swap_space.ts";
 
 /** The sizes that decide which plans are made, with those of the pool at the start. */
 export interface TracedSizes extends PoolGroups, SchedulingSettings {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
-  readonly stateCheckpointInterval?: number;
+  readonly stateSnapshotInterval?: number;
   /** Absent: the block manager's default. */
   readonly numWatermarkBlocks?: number;
   readonly maxModelLen: number;
   readonly shortContextLen?: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
-  readonly maxNumWaitingSeqs: number;
+  readonly maxNumQueuedSeqs: number;
   /** Absent: preempted sequences are computed again. */
   readonly swapSpace?: SwapSpace;
   /** Absent without a prefix cache. */

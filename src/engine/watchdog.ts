@@ -28,7 +28,7 @@ const MAX_STALL_MS = 30_000;
 /** Longest time between two ticks, ms. */
 const MAX_TICK_MS = 1000;
 
-/** The answer of an isolate to a ping. */
+/** The reply of an isolate to a ping. */
 export interface Pulse {
   /** Steps and commands that it has completed. */
   readonly numAdvances: number;
@@ -53,7 +53,7 @@ export interface WatchdogOptions {
  * Notices an isolate that hangs: one that is in a loop, waits for what never comes, or has work and
  * does not advance.
  *
- * The isolate's event loop stands still while the device computes, so an answer to a ping may take
+ * The isolate's event loop stands still while the device computes, so a reply to a ping may take
  * as long as a step. What counts is that it advances, or has nothing to do. Silence is counted in
  * ticks of a timer, not in time, which goes on while the whole process is stopped.
  */
@@ -83,18 +83,18 @@ export class Watchdog {
     this.#isPinged = false;
     this.#numTicksUnanswered = 0;
     this.#numAdvances = 0;
-    // An isolate that rests is silent from one answer to the next, a tick.
+    // An isolate that rests is silent from one reply to the next, a tick.
     const stallMs = Math.max(2 * tickOf(deadlineMs), Math.min(MAX_STALL_MS, deadlineMs / 4));
     this.#watch(deadlineMs, reason, () => {
       if (this.#isPinged) this.#numTicksUnanswered++;
       if (this.#silentMs >= stallMs && !this.#isStalled) this.#tellStall();
-      // One that has not answered yet is not asked again.
+      // One that has not replied yet is not asked again.
       if (!this.#isPinged) this.#options.ping();
       this.#isPinged = true;
     });
   }
 
-  /** The isolate has answered a ping. */
+  /** The isolate has replied to a ping. */
   hear({ numAdvances, isBusy, work }: Pulse): void {
     this.#isPinged = false;
     this.#numTicksUnanswered = 0;

@@ -8,7 +8,7 @@ export interface ReheatProgress {
   readonly numTokensLeft: number;
 }
 
-/** Adds `quire:warm_up_prefixes` and `quire:warm_up_tokens` to a registry, read at each scrape. */
+/** Adds `quire:reheat_prefixes` and `quire:reheat_tokens` to a registry, read at each scrape. */
 export function watchReheat(registry: Registry, read: () => ReheatProgress): void {
   const gauge = (
     name: string,
@@ -27,12 +27,12 @@ export function watchReheat(registry: Registry, read: () => ReheatProgress): voi
       },
     });
   gauge(
-    "quire:warm_up_prefixes",
+    "quire:reheat_prefixes",
     "Prefixes computed again since the start, and those to come when the engine is idle",
     ({ numPrefixesDone: done, numPrefixesLeft: left }) => ({ done, left }),
   );
   gauge(
-    "quire:warm_up_tokens",
+    "quire:reheat_tokens",
     "Tokens of these prefixes; what several begin with counts in each",
     ({ numTokensDone: done, numTokensLeft: left }) => ({ done, left }),
   );

@@ -1,4 +1,4 @@
-import type { ReplayLog } from "../base/replay_log.ts";
+import type { NumberedLog } from "../base/numbered_log.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
 import { OpenTrace, type SequenceTrace } from "./sequence_trace.ts";
@@ -20,7 +20,7 @@ const MAX_SEQUENCES = 4096;
  * record. Times are those of the engine's wall clock, in whole milliseconds.
  */
 export class RequestTraces {
-  readonly #decisions: Pick<ReplayLog<LoggedDecision>, "from" | "nextSeq">;
+  readonly #decisions: Pick<NumberedLog<LoggedDecision>, "from" | "nextSeq">;
   readonly #maxNumSequences: number;
   /** By request, the oldest first, and its sequences by index, ascending. */
   readonly #requests = new Map<RequestId, OpenTrace[]>();
@@ -29,7 +29,7 @@ export class RequestTraces {
 
   /** Reads what `decisions` are appended from now on; keeps `maxNumSequences` records. */
   constructor(
-    decisions: Pick<ReplayLog<LoggedDecision>, "from" | "nextSeq">,
+    decisions: Pick<NumberedLog<LoggedDecision>, "from" | "nextSeq">,
     maxNumSequences: number = MAX_SEQUENCES,
   ) {
     this.#decisions = decisions;

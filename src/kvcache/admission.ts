@@ -1,5 +1,5 @@
 import type { BlockCopy } from "../core/batch.ts";
-import type { LayerCache } from "../core/cache_group.ts";
+import type { CacheSpec } from "../core/cache_group.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { SwapSpace } from "../core/swap_space.ts";
 import type { Demand } from "./pool/pool.ts";
@@ -15,7 +15,7 @@ export interface BlockManagerOptions {
   /** Token positions per block. */
   readonly blockSize: number;
   /** What layers keep, group by group. Default: one group of full attention. */
-  readonly groups?: readonly LayerCache[];
+  readonly groups?: readonly CacheSpec[];
   /**
    * Blocks that a slab is cut into, by group; `numBlocks` counts slabs. Default: a slab is a block,
    * whichever group has it.
@@ -34,7 +34,7 @@ export interface BlockManagerOptions {
   readonly swapSpace?: SwapSpace;
   readonly onDecision?: DecisionListener;
   /** Every so many tokens, a multiple of `blockSize`, states are kept. Default: never. */
-  readonly stateCheckpointInterval?: number;
+  readonly stateSnapshotInterval?: number;
 }
 
 /** How a sequence is admitted. */
@@ -74,7 +74,7 @@ export interface Admission {
   /**
    * Positions at which chunks are to end, ascending, so that states can be kept as they are there.
    */
-  readonly stops: readonly number[];
+  readonly chunkEnds: readonly number[];
   /** Inputs whose output was not there: it is to be computed into their blocks. */
   readonly missingInputs: readonly ContentKey[];
 }

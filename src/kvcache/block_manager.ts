@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockCopy } from "../core/batch.ts";
-import { type LayerCache, ONE_FULL_GROUP } from "../core/cache_group.ts";
+import { type CacheSpec, ONE_FULL_GROUP } from "../core/cache_group.ts";
 import type { BlockMap, TreeView } from "../core/engine_view.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { PreemptCause } from "../core/kv_decision.ts";
@@ -20,7 +20,7 @@ import { checkTables } from "./tables/block_audit.ts";
 import { CopyQueue } from "./tables/copy_queue.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
 import { type EncoderInput, scopeWithInputs } from "./tables/encoder_inputs.ts";
-import { type CachingOptions, SHARED_SCOPE } from "./tables/sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE } from "./tables/sequence_path.ts";
 import { StateSnapshots } from "./tables/state_snapshots.ts";
 import { swapContents } from "./tables/swap_tables.ts";
 import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
@@ -41,7 +41,7 @@ import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
  */
 export class BlockManager {
   readonly blockSize: number;
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** Whether slabs are cut into several blocks of a group. */
   readonly isCut: boolean;
   readonly #pool: Pool;
@@ -57,12 +57,12 @@ export class BlockManager {
   readonly swap: SwapStore | undefined;
 
   constructor(options: BlockManagerOptions) {
-    const { numBlocks, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
+    const { numBlocks: numSlabs, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
     const { blocksPerSlab = groups.map(() => 1), maxInFlightTokens = Infinity } = options;
     this.blockSize = blockSize;
     this.groups = groups;
     const grain = { blockSize, maxInFlightTokens };
-    this.#pool = createPool(numBlocks, blocksPerSlab);
+    this.#pool = createPool(numSlabs, blocksPerSlab);
     this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache, groups);
     this.#source = this.#cache ?? this.#pool;
     const shared = { groups, grain, pool: this.#pool, source: this.#source };
@@ -79,7 +79,7 @@ export class BlockManager {
       cache: this.#cache,
       room: this.#room,
       copies: this.#copies,
-      checkpointInterval: options.stateCheckpointInterval,
+      snapshotInterval: options.stateSnapshotInterval,
       onDecision: options.onDecision,
     });
     this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
@@ -96,13 +96,13 @@ export class BlockManager {
   }
 
   /** Slabs that the prefix cache alone holds and that can be evicted. */
-  get numCached(): number {
+  get numIdle(): number {
     return this.#pool.numIdle;
   }
 
   /** Slabs that tables, pins or copies need. */
   get numInUse(): number {
-    return this.numBlocks - this.numFree - this.numCached;
+    return this.numBlocks - this.numFree - this.numIdle;
   }
 
   /** Blocks evicted from the prefix cache so far, to make room. */
@@ -116,13 +116,13 @@ export class BlockManager {
   }
 
   /** Sequences with block tables. */
-  get numTables(): number {
+  get numSequences(): number {
     return this.#allocator.sequences.size;
   }
 
   /** Whether an admission may find blocks of earlier sequences. */
-  get isSearched(): boolean {
-    return this.#cache?.isSearched ?? false;
+  get canHit(): boolean {
+    return this.#cache?.canHit ?? false;
   }
 
   /** The pinned prefixes; undefined without a prefix cache. */
@@ -192,7 +192,7 @@ export class BlockManager {
    */
   numTokensCached(
     tokens: Uint32Array,
-    scope: string = SHARED_SCOPE,
+    scope: string = OPEN_SCOPE,
     inputs: readonly EncoderInput[] = [],
   ): number {
     const { nodes } = this.#allocator.lookUp(tokens, scopeWithInputs(scope, inputs));
@@ -203,7 +203,7 @@ export class BlockManager {
    * {@link numTokensCached} of a prompt that waits, and is asked about again and again: with one
    * group of full attention O(1) as long as nothing of its prefix comes or goes.
    */
-  watchCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): CachedLength {
+  watchCached(tokens: Uint32Array, scope: string = OPEN_SCOPE): CachedLength {
     return this.#allocator.watch(tokens, scope);
   }
 
@@ -384,7 +384,7 @@ export class BlockManager {
 
   /** Forgets all cached blocks, pins and host memory; no sequence may have a table. */
   clearCache(): void {
-    const { numTables } = this;
+    const { numSequences: numTables } = this;
     invariant(numTables === 0, `the cache is cleared while ${numTables} sequences hold blocks`);
     this.#cache?.clear();
     this.swap?.clear();

@@ -1,4 +1,4 @@
-import { hasStates, type LayerCache, maxLiveBlocks, type StepGrain } from "../core/cache_group.ts";
+import { type CacheSpec, hasStates, maxLiveBlocks, type StepGrain } from "../core/cache_group.ts";
 import type { BlockId } from "../core/ids.ts";
 import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/pool.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
@@ -43,7 +43,7 @@ export interface PoolRoomOptions {
   readonly pool: Pool;
   /** The prefix cache where there is one, else the pool. */
   readonly source: BlockSource;
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly grain: StepGrain;
   readonly blocksPerSlab: Demand;
   /** Slabs that an admission leaves over; absent: one percent of the pool. */
@@ -60,7 +60,7 @@ export class PoolRoom {
   readonly #hasStates: boolean;
   readonly #pool: Pool;
   readonly #source: BlockSource;
-  readonly #groups: readonly LayerCache[];
+  readonly #groups: readonly CacheSpec[];
   readonly #grain: StepGrain;
   readonly #maxPerSlab: number;
   readonly #fixedWatermark: number | undefined;

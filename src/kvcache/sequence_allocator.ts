@@ -1,6 +1,6 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import { omitUndefined } from "../base/omit_undefined.ts";
-import { hasStates, type LayerCache, type StepGrain } from "../core/cache_group.ts";
+import { type CacheSpec, hasStates, type StepGrain } from "../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
@@ -14,16 +14,16 @@ import { createPath, type SequenceStart } from "./tables/create_path.ts";
 import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
 import { scopeWithInputs } from "./tables/encoder_inputs.ts";
 import { InputHolder } from "./tables/input_holder.ts";
-import { chunkStops } from "./tables/kept_lengths.ts";
+import { snapshotChunkEnds } from "./tables/kept_lengths.ts";
 import { SequenceBlocks } from "./tables/sequence_blocks.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./tables/sequence_path.ts";
 import { StartCopies } from "./tables/start_copies.ts";
 import { resumedTables } from "./tables/swap_tables.ts";
 import type { SwapStore } from "./swap/swap_store.ts";
 
 /** What sequences get their blocks from, and what is told of it. */
 export interface AllocatorOptions {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly grain: StepGrain;
   readonly pool: Pool;
   readonly cache: PrefixCache | undefined;
@@ -34,7 +34,7 @@ export interface AllocatorOptions {
   /** Blocks in host memory; absent where there is none. */
   readonly swap: SwapStore | undefined;
   /** Every so many tokens states are kept; absent: never. */
-  readonly checkpointInterval: number | undefined;
+  readonly snapshotInterval: number | undefined;
   readonly onDecision: DecisionListener | undefined;
 }
 
@@ -71,7 +71,7 @@ export class SequenceAllocator {
   /** What an admission would find; never the last token, which is always computed. */
   lookUp(
     tokens: Uint32Array,
-    scope: string = SHARED_SCOPE,
+    scope: string = OPEN_SCOPE,
     maxCachedTokens: number = Infinity,
   ): Hit {
     const { cache, groups } = this.#options;
@@ -142,7 +142,7 @@ export class SequenceAllocator {
       numEvictedTokens: 0,
       isLookup: false,
       copies: this.#copies.ofBranch(id, { plan, from, to: tables, numShared }),
-      stops: [],
+      chunkEnds: [],
       missingInputs: [],
     };
   }
@@ -220,9 +220,9 @@ export class SequenceAllocator {
       numCachedTokens,
       numEvictedTokens: evicted?.numTokens ?? 0,
       ...(evicted && { evictedAgoMs: evicted.agoMs }),
-      isLookup: cache?.isSearched ?? false,
+      isLookup: cache?.canHit ?? false,
       copies: this.#copies.ofStates(id, states, tables),
-      stops: this.#stops(hit, numTokens),
+      chunkEnds: this.#chunkEnds(hit, numTokens),
       missingInputs: inputs?.missing ?? [],
     };
   }
@@ -255,9 +255,9 @@ export class SequenceAllocator {
       numCachedTokens,
       numLoadedTokens: numComputed - numCachedTokens,
       numEvictedTokens: 0,
-      isLookup: cache?.isSearched ?? false,
+      isLookup: cache?.canHit ?? false,
       copies: [],
-      stops: this.#stops(hit, numTokens),
+      chunkEnds: this.#chunkEnds(hit, numTokens),
       missingInputs: [],
     };
   }
@@ -285,20 +285,20 @@ export class SequenceAllocator {
   }
 
   #createPath(options: CachingOptions, start: SequenceStart): SequencePath | undefined {
-    const { cache, checkpointInterval } = this.#options;
-    return createPath(cache, options, { ...start, checkpointInterval });
+    const { cache, snapshotInterval } = this.#options;
+    return createPath(cache, options, { ...start, snapshotInterval });
   }
 
   /** Where the chunks of a prompt are to end for the sake of states. */
-  #stops(hit: Hit, numTokens: number): readonly number[] {
-    const { cache, checkpointInterval } = this.#options;
+  #chunkEnds(hit: Hit, numTokens: number): readonly number[] {
+    const { cache, snapshotInterval } = this.#options;
     if (cache?.columns === undefined || !this.#hasStates) return [];
-    return chunkStops(hit, numTokens, { blockSize: this.#blockSize, checkpointInterval });
+    return snapshotChunkEnds(hit, numTokens, { blockSize: this.#blockSize, snapshotInterval });
   }
 }
 
 /** The scope in which the tokens of a sequence are looked for: inputs have a share in it. */
-function tokenScope({ scope = SHARED_SCOPE, inputs = [] }: AdmissionOptions): string {
+function tokenScope({ scope = OPEN_SCOPE, inputs = [] }: AdmissionOptions): string {
   return scopeWithInputs(scope, inputs);
 }
 

@@ -1,4 +1,4 @@
-import type { LayerCache } from "../core/cache_group.ts";
+import type { CacheSpec } from "../core/cache_group.ts";
 import type { KvCacheDtype } from "../core/engine_config.ts";
 import { type KvFormat, layerBytesPerToken, layerDtype } from "../core/kv_layout.ts";
 import { groupsOf, type ModelShape } from "./model_shape.ts";
@@ -31,7 +31,7 @@ export function dtypesByGroup(
  * Bytes that one token position takes in one layer: K and V of all heads, with the scales. None in
  * a layer whose state no position makes larger.
  */
-export function layerBytes(cache: LayerCache, dtype: KvCacheDtype): number {
+export function layerBytes(cache: CacheSpec, dtype: KvCacheDtype): number {
   return cache.kind === "state" ? 0 : layerBytesPerToken({ ...cache, dtype });
 }
 

@@ -1,5 +1,5 @@
 import { omitUndefined } from "../base/omit_undefined.ts";
-import type { LayerCache } from "../core/cache_group.ts";
+import type { CacheSpec } from "../core/cache_group.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { type KvFormat, layerDtype } from "../core/kv_layout.ts";
@@ -75,7 +75,7 @@ export interface DtypePlan {
 }
 
 /** Layers that keep the same, and how many they are. */
-export type PlannedGroup = LayerCache & { readonly name: string; readonly numLayers: number };
+export type PlannedGroup = CacheSpec & { readonly name: string; readonly numLayers: number };
 
 /** All that `quire plan` prints, as plain data. */
 export interface KvPlan {

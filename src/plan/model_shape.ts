@@ -1,4 +1,4 @@
-import { type CacheGroup, groupLayers, type LayerCache } from "../core/cache_group.ts";
+import { type CacheGroup, type CacheSpec, groupLayers } from "../core/cache_group.ts";
 
 /** A weight on the device: a matrix, or vectors, one after the other, as one row. */
 export interface WeightShape {
@@ -18,7 +18,7 @@ export interface ModelShape {
   /** Longest context the model is made for, tokens. */
   readonly maxModelLen: number;
   /** What each layer keeps, first to last; at least one keeps keys and values. */
-  readonly caches: readonly (LayerCache | undefined)[];
+  readonly caches: readonly (CacheSpec | undefined)[];
   /** Absent where the family's weights are not known. */
   readonly weights?: readonly WeightShape[];
 }
@@ -29,6 +29,6 @@ export function groupsOf({ caches }: Pick<ModelShape, "caches">): CacheGroup[] {
 }
 
 /** Positions that a layer reads back, or of its chunk; undefined where it reads all. */
-export function windowOf(cache: LayerCache): number | undefined {
+export function windowOf(cache: CacheSpec): number | undefined {
   return "window" in cache ? cache.window : undefined;
 }

@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
-import type { ReplayLog } from "../base/replay_log.ts";
+import type { NumberedLog } from "../base/numbered_log.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import type { HotPrefixes } from "./hot_prefixes.ts";
 import type { RecordChanges } from "./prefix_record.ts";
@@ -19,7 +19,7 @@ export interface RecordWriter {
 export interface PrefixRecorderOptions {
   readonly hotPrefixes: HotPrefixes;
   readonly store: RecordWriter;
-  readonly kvEvents: ReplayLog<KvEvent>;
+  readonly kvEvents: NumberedLog<KvEvent>;
   /**
    * Whether a reheat caused the event of this number, which then counts as no use; asked in rising
    * order.

@@ -1,12 +1,5 @@
-import {
-  ADJUST,
-  ADJUST_WORDS,
-  HEADER_WORDS,
-  SAMPLE,
-  SAMPLE_WORDS,
-  STEP,
-} from "../../kernels/step.ts";
-import type { LogitAdjustment, SampleRequest } from "../core/batch.ts";
+import { ADJUST, ADJUST_WORDS, DRAW, DRAW_WORDS, HEADER_WORDS, STEP } from "../../kernels/step.ts";
+import type { DrawRequest, LogitAdjustment } from "../core/batch.ts";
 import { f32ToBits } from "../base/float_bits.ts";
 
 /** Where the adjustments of a step end, and how many and how large they are. */
@@ -21,10 +14,10 @@ export interface PlacedAdjustments {
 }
 
 /** Words that the adjustments of these draws take; a bitmask that several share counts once. */
-export function adjustmentWords(samples: readonly SampleRequest[]): number {
+export function adjustmentWords(draws: readonly DrawRequest[]): number {
   const bitmasks = new Set<Uint32Array>();
   let numWords = 0;
-  for (const { adjustment } of samples) {
+  for (const { adjustment } of draws) {
     if (adjustment === undefined) continue;
     numWords += ADJUST_WORDS + 3 * adjustment.tokens.length;
     if (adjustment.allowedTokens !== undefined) bitmasks.add(adjustment.allowedTokens);
@@ -34,15 +27,15 @@ export function adjustmentWords(samples: readonly SampleRequest[]): number {
 }
 
 /**
- * Writes the adjustments of a step's draws from word `at` on, and names them in header and samples.
+ * Writes the adjustments of a step's draws from word `at` on, and names them in header and draws.
  */
 export function putAdjustments(
   words: Uint32Array<ArrayBuffer>,
   at: number,
-  samples: readonly SampleRequest[],
+  draws: readonly DrawRequest[],
 ): PlacedAdjustments {
   const header = words.subarray(0, HEADER_WORDS);
-  const numAdjusts = samples.filter(({ adjustment }) => adjustment !== undefined).length;
+  const numAdjusts = draws.filter(({ adjustment }) => adjustment !== undefined).length;
   header[STEP.numAdjusts] = numAdjusts;
   header[STEP.adjusts] = at;
   const bitmasks = new Map<Uint32Array, number>();
@@ -50,12 +43,12 @@ export function putAdjustments(
   let end = at + numAdjusts * ADJUST_WORDS;
   let maxAdjustEntries = 0;
   let numBitmasks = 0;
-  samples.forEach(({ adjustment }, i) => {
+  draws.forEach(({ adjustment }, i) => {
     if (adjustment === undefined) return;
-    words[header[STEP.samples]! + i * SAMPLE_WORDS + SAMPLE.adjust] = record;
+    words[header[STEP.draws]! + i * DRAW_WORDS + DRAW.adjust] = record;
     const { tokens, allowedTokens } = adjustment;
     putRecord(words, record, adjustment);
-    words[record + ADJUST.sample] = i;
+    words[record + ADJUST.draw] = i;
     words[record + ADJUST.tokens] = end;
     end = putEntries(words, end, adjustment);
     if (allowedTokens !== undefined && !bitmasks.has(allowedTokens)) {

@@ -92,7 +92,7 @@ function rowReader(
       ...model.readouts.logits(inputsOver(step)),
       ...samplingCalls(model.vocabSize, { step, logits, segments, sampled }, tuning),
     ],
-    pools: (step) => model.readouts.pools(inputsOver(step)),
+    poolings: (step) => model.readouts.poolings(inputsOver(step)),
   });
 }
 

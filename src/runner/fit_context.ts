@@ -96,7 +96,7 @@ export function activationsOf(inputs: MemoryInputs, maxModelLen: number): number
 
 /** The steps for contexts of at most so many tokens. @throws StartupError */
 export function stepsOf(inputs: MemoryInputs, maxModelLen: number): StepPlan {
-  return planOf(inputs, { numBlocks: 0, growthLimit: 0, bytes: 0, maxModelLen });
+  return planOf(inputs, { numBlocks: 0, maxNumBlocks: 0, bytes: 0, maxModelLen });
 }
 
 /** Whether the device can bind what attention keeps of such a context. */

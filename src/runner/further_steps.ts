@@ -88,18 +88,18 @@ function chunksLeft({ chunks }: Batch, step: number): number[] {
 
 /** The further step `step` of a chunk by itself; its token is to be named. */
 function stepOf(
-  { sequenceId, start, blockTables, sample, isLongContext }: ScheduledChunk,
+  { sequenceId, start, blockTables, draw, isLongContext }: ScheduledChunk,
   step: number,
 ): ScheduledChunk {
-  const { temperature, topK, topP, minP, seed, outputIndex, numLogprobs } = sample!;
-  const draw = { temperature, topK, topP, minP, seed, outputIndex: outputIndex + step };
+  const { temperature, topK, topP, minP, seed, outputIndex, numLogprobs } = draw!;
+  const next = { temperature, topK, topP, minP, seed, outputIndex: outputIndex + step };
   const chunk = {
     sequenceId,
     tokens: UNNAMED,
     start: start + step,
     blockTables,
     // Field by field: a spread takes several times as long, and most have no more.
-    sample: numLogprobs === undefined ? draw : { ...draw, numLogprobs },
+    draw: numLogprobs === undefined ? next : { ...next, numLogprobs },
   };
   return isLongContext === undefined ? chunk : { ...chunk, isLongContext };
 }

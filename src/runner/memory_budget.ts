@@ -28,7 +28,7 @@ export interface KvBudget {
   /** Blocks; of a model with several cache groups, slabs (`src/core/slot_layout.ts`). */
   readonly numBlocks: number;
   /** Blocks that the pool may grow to under load; `numBlocks` where its size was given. */
-  readonly growthLimit: number;
+  readonly maxNumBlocks: number;
   /** Most tokens of one sequence. */
   readonly maxModelLen: number;
   /** Bytes of the whole pool. */
@@ -64,7 +64,7 @@ export function kvBudget(
   checkKvSettings(config, model, modelMaxLen);
   const asked = askedLength(config);
   const memory = kvMemory(model, config);
-  const { numBlocks, growthLimit } = poolSizes(config, memory, limits);
+  const { numBlocks, maxNumBlocks } = poolSizes(config, memory, limits);
   const slabBytes = slabBytesOf(memory.layout);
   const longest = largestThat(
     asked ?? modelMaxLen,
@@ -86,7 +86,7 @@ export function kvBudget(
         `raise --kv-cache-memory-bytes or set --max-model-len ${longest} or less`,
     );
   }
-  return { numBlocks, growthLimit, maxModelLen: longest, bytes: numBlocks * slabBytes };
+  return { numBlocks, maxNumBlocks, maxModelLen: longest, bytes: numBlocks * slabBytes };
 }
 
 /** The context that the user asks for as a number. */
@@ -154,7 +154,7 @@ function poolSizes(
   config: EngineConfig,
   memory: KvMemory,
   { modelMaxLen, maxBindingBytes, hostFreeBytes }: BudgetLimits,
-): { numBlocks: number; growthLimit: number } {
+): { numBlocks: number; maxNumBlocks: number } {
   const { numBlocksOverride, kvCacheMemoryBytes, maxKvCacheMemoryBytes } = config;
   const { layout } = memory;
   const inBytes = (bytes: number) => Math.floor(bytes / slabBytesOf(layout));
@@ -163,11 +163,11 @@ function poolSizes(
     (kvCacheMemoryBytes === undefined ? undefined : inBytes(kvCacheMemoryBytes));
   if (given !== undefined) {
     const numBlocks = Math.min(given, bindable);
-    return { numBlocks, growthLimit: numBlocks };
+    return { numBlocks, maxNumBlocks: numBlocks };
   }
   const maxBytes = maxKvCacheMemoryBytes ??
     (hostFreeBytes === undefined ? Infinity : HOST_SHARE * hostFreeBytes);
-  const growthLimit = Math.min(inBytes(maxBytes), bindable);
+  const maxNumBlocks = Math.min(inBytes(maxBytes), bindable);
   const length = config.maxModelLen === "auto" ? modelMaxLen : config.maxModelLen;
   const modest = Math.min(
     DEFAULT_SEQUENCES * slabsFor(config, memory, length ?? modelMaxLen),
@@ -175,5 +175,5 @@ function poolSizes(
   );
   // The pool starts large enough for the length asked for, within its growth limit.
   const asked = slabsFor(config, memory, length ?? 0);
-  return { numBlocks: Math.min(Math.max(modest, asked), growthLimit), growthLimit };
+  return { numBlocks: Math.min(Math.max(modest, asked), maxNumBlocks), maxNumBlocks };
 }

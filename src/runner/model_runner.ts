@@ -99,11 +99,11 @@ export class ModelRunner {
     if ((batch.swapOuts ?? batch.swapIns) === undefined) return await this.#run(batch, onSubmitted);
     const { swap } = this.#components;
     invariant(swap !== undefined, "a batch copies blocks to host memory, and there is none");
-    const lost = await swap.copy(batch);
-    const chunks = batch.chunks.filter(({ sequenceId }) => !lost.has(sequenceId));
+    const corrupt = await swap.copy(batch);
+    const chunks = batch.chunks.filter(({ sequenceId }) => !corrupt.has(sequenceId));
     const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const results = await this.#run({ ...batch, chunks, numTokens }, onSubmitted);
-    return lost.size === 0 ? results : withLost(batch, results, lost);
+    return corrupt.size === 0 ? results : withCorrupt(batch, results, corrupt);
   }
 
   async #run(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
@@ -131,13 +131,13 @@ export class ModelRunner {
     const { device, packer, sampled } = this.#components;
     const packed = packer.pack(batch);
     await this.#programs.upload(packed.words);
-    const read = { buffer: sampled, bytes: Math.max(4, sampledBytes(packed.dims.numSamples)) };
+    const read = { buffer: sampled, bytes: Math.max(4, sampledBytes(packed.dims.numDraws)) };
     // A sub-batch is followed by the next one, not by a step like it.
     const nextDims = isWhole ? predictNextDims(packed.dims) : undefined;
     const options = { nextDims, onSubmitted };
     const words = device.run(this.#programs.forward, packed.dims, read, options);
     const drawn = this.#results(batch, packed, words instanceof Promise ? await words : words);
-    return batch.chunks.some(({ score, pool }) => (score ?? pool) !== undefined)
+    return batch.chunks.some(({ score, pooling }) => (score ?? pooling) !== undefined)
       ? await this.#withReadouts(batch, drawn)
       : drawn;
   }
@@ -177,7 +177,7 @@ export class ModelRunner {
     const next = drawn.values();
     return batch.chunks.flatMap((chunk, i) => {
       if (!asksForOutput(chunk)) return [];
-      const own = chunk.sample === undefined ? [] : next.next().value!.outputs;
+      const own = chunk.draw === undefined ? [] : next.next().value!.outputs;
       const outputs = [...read.get(i) ?? [], ...own];
       const failed = outputs.filter(({ type }) => type === "failed").slice(0, 1);
       return [{
@@ -192,7 +192,7 @@ export class ModelRunner {
     const { packer, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
-    const { sample: _sample, score: _score, pool: _pool, numSteps: _numSteps, ...rest } = chunk;
+    const { draw: _sample, score: _score, pooling: _pool, numSteps: _numSteps, ...rest } = chunk;
     const { tokens } = chunk;
     const drawn = result.outputs.slice(0, -1);
     // Of several steps, the one that has failed.
@@ -247,15 +247,15 @@ export class ModelRunner {
   }
 }
 
-/** The results of what was computed, and that some chunks' blocks are lost, in chunk order. */
-function withLost(
+/** The results of what was computed, and that some chunks' blocks are corrupt, in chunk order. */
+function withCorrupt(
   { chunks }: Batch,
   results: readonly ChunkResult[],
-  lost: ReadonlySet<SequenceId>,
+  corrupt: ReadonlySet<SequenceId>,
 ): ChunkResult[] {
   const byId = new Map(results.map((result) => [result.sequenceId, result]));
   return chunks.flatMap(({ sequenceId }) => {
-    if (lost.has(sequenceId)) return [{ sequenceId, outputs: [{ type: "lost" as const }] }];
+    if (corrupt.has(sequenceId)) return [{ sequenceId, outputs: [{ type: "corrupt" as const }] }];
     const result = byId.get(sequenceId);
     return result === undefined ? [] : [result];
   });

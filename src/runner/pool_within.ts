@@ -28,7 +28,7 @@ export function poolWithin(
     device: new ReferenceDevice(),
     engine: {
       ...{ modelDir: "", device: "cpu", kvCacheDtype: "f16", enablePrefixCaching: true },
-      ...{ maxNumWaitingSeqs: 1, ...settings },
+      ...{ maxNumQueuedSeqs: 1, ...settings },
       ...(maxModelLen === undefined ? {} : { maxModelLen }),
     },
     model,

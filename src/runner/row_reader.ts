@@ -1,18 +1,18 @@
 import type { PoolDims } from "../../kernels/norm/pool_rows.ts";
 import {
+  DRAW_WORDS,
   HEADER_WORDS,
   NO_WORK,
-  POOL,
-  POOL_WORDS,
-  SAMPLE_WORDS,
+  POOLING,
+  POOLING_WORDS,
   STEP,
   type StepDims,
 } from "../../kernels/step.ts";
-import type { Batch, ChunkOutput, PoolRequest, SampleRequest, TokenScore } from "../core/batch.ts";
+import type { Batch, ChunkOutput, DrawRequest, PoolingRequest, TokenScore } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { Device, Program, RangeReader } from "../device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
-import { putSample } from "./sample_words.ts";
+import { putDraw } from "./draw_words.ts";
 import { hasNoToken, logprobOf, sampledBytes, sampledRow, topLogprobs } from "./sampled_rows.ts";
 import { decodesFirst } from "./step_packer.ts";
 
@@ -26,10 +26,10 @@ export interface RowReaderOptions {
   readonly sampled: DeviceBuffer;
   /** f32 [P, E]. */
   readonly pooled: DeviceBuffer;
-  /** Logits and draws of a step's samples, from hidden states that are there. */
+  /** Logits and draws of a step's draws, from hidden states that are there. */
   readonly scores: (step: DeviceBuffer) => readonly KernelCall<StepDims>[];
-  /** Sums of a step's pools. */
-  readonly pools: (step: DeviceBuffer) => readonly KernelCall<PoolDims>[];
+  /** Sums of a step's poolings. */
+  readonly poolings: (step: DeviceBuffer) => readonly KernelCall<PoolDims>[];
 }
 
 /** A token whose log-probability is asked for, by its row in the step. */
@@ -41,23 +41,23 @@ interface RowScore {
 }
 
 /** A run of rows of the step, from `row` on. */
-interface RowPool {
+interface RowPooling {
   readonly chunk: number;
   readonly row: number;
-  readonly pool: PoolRequest;
+  readonly pooling: PoolingRequest;
 }
 
 /** The programs over one buffer of metadata. */
 interface Programs {
   readonly step: DeviceBuffer;
   readonly scores: Program<StepDims>;
-  readonly pools: Program<PoolDims>;
+  readonly poolings: Program<PoolDims>;
 }
 
 /** Most bytes of sums that are read at a time, unless one has more. */
 const MAX_READ_BYTES = 8 * 2 ** 20;
 
-const GREEDY: SampleRequest = {
+const GREEDY: DrawRequest = {
   ...{ temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 },
 };
 
@@ -86,21 +86,21 @@ export class RowReader {
    */
   async read(batch: Batch, step: DeviceBuffer): Promise<ReadonlyMap<number, ChunkOutput[]>> {
     const outputs = new Map<number, ChunkOutput[]>();
-    const { scores, pools } = rowsOf(batch);
-    if (scores.length === 0 && pools.length === 0) return outputs;
+    const { scores, poolings } = rowsOf(batch);
+    if (scores.length === 0 && poolings.length === 0) return outputs;
     const programs = await this.#programsOver(step);
     await this.#score(scores, programs, outputs);
-    await this.#pool(pools, batch.numTokens, programs, outputs);
+    await this.#pool(poolings, batch.numTokens, programs, outputs);
     return outputs;
   }
 
   async #programsOver(step: DeviceBuffer): Promise<Programs> {
     if (this.#programs?.step === step) return this.#programs;
-    const { device, scores, pools } = this.#options;
+    const { device, scores, poolings } = this.#options;
     return this.#programs = {
       step,
       scores: await device.compile(scores(step)),
-      pools: await device.compile(pools(step)),
+      poolings: await device.compile(poolings(step)),
     };
   }
 
@@ -114,7 +114,7 @@ export class RowReader {
     for (let at = 0; at < scores.length; at += maxSeqs) {
       const some = scores.slice(at, at + maxSeqs);
       device.write(step, 0, scoreWords(some));
-      const dims = { ...NO_WORK, numSamples: some.length, numReports: some.length };
+      const dims = { ...NO_WORK, numSamples: some.length, numLogprobDraws: some.length };
       const read = { buffer: sampled, bytes: sampledBytes(some.length) };
       const words = await device.run(program, dims, read);
       some.forEach((one, i) => {
@@ -131,24 +131,24 @@ export class RowReader {
   }
 
   async #pool(
-    pools: readonly RowPool[],
+    poolings: readonly RowPooling[],
     numTokens: number,
-    { step, pools: program }: Programs,
+    { step, poolings: program }: Programs,
     outputs: Map<number, ChunkOutput[]>,
   ): Promise<void> {
-    if (pools.length === 0) return;
+    if (poolings.length === 0) return;
     const { device, hiddenSize: E, pooled } = this.#options;
-    device.write(step, 0, poolWords(pools, numTokens));
-    const before = new Float32Array(pools.length * E);
-    pools.forEach(({ pool }, i) => {
-      if (pool.before !== undefined) before.set(pool.before, i * E);
+    device.write(step, 0, poolingWords(poolings, numTokens));
+    const before = new Float32Array(poolings.length * E);
+    poolings.forEach(({ pooling }, i) => {
+      if (pooling.before !== undefined) before.set(pooling.before, i * E);
     });
     device.write(pooled, 0, new Uint32Array(before.buffer));
-    const dims = { ...NO_WORK, numTokens, numPools: pools.length };
+    const dims = { ...NO_WORK, numTokens, numPoolings: poolings.length };
     // All sums may be more than a run reads back.
     await device.run(program, dims, { buffer: pooled, bytes: 4 });
-    const sums = await this.#readSums(pools.length);
-    pools.forEach(({ chunk }, i) => {
+    const sums = await this.#readSums(poolings.length);
+    poolings.forEach(({ chunk }, i) => {
       const sum = sums.slice(i * E, (i + 1) * E);
       const others = outputs.get(chunk) ?? [];
       if (others.includes(FAILED)) return;
@@ -178,44 +178,47 @@ export class RowReader {
 }
 
 /** What a batch asks for, by rows of its step. */
-function rowsOf({ chunks }: Batch): { scores: RowScore[]; pools: RowPool[] } {
+function rowsOf({ chunks }: Batch): { scores: RowScore[]; poolings: RowPooling[] } {
   const scores: RowScore[] = [];
-  const pools: RowPool[] = [];
+  const poolings: RowPooling[] = [];
   let first = 0;
   for (const chunk of decodesFirst(chunks)) {
-    const { tokens, score, pool } = chunks[chunk]!;
+    const { tokens, score, pooling } = chunks[chunk]!;
     score?.rows.forEach((row, i) => {
       const { numLogprobs } = score;
       scores.push({ chunk, row: first + row, token: score.tokens[i]!, numLogprobs });
     });
-    if (pool !== undefined) pools.push({ chunk, row: first + pool.firstRow, pool });
+    if (pooling !== undefined) poolings.push({ chunk, row: first + pooling.firstRow, pooling });
     first += tokens.length;
   }
-  return { scores, pools };
+  return { scores, poolings };
 }
 
-/** A step of nothing but samples. */
+/** A step of nothing but draws. */
 function scoreWords(scores: readonly RowScore[]): Uint32Array<ArrayBuffer> {
-  const words = new Uint32Array(HEADER_WORDS + scores.length * SAMPLE_WORDS);
-  words[STEP.numSamples] = scores.length;
-  words[STEP.samples] = HEADER_WORDS;
+  const words = new Uint32Array(HEADER_WORDS + scores.length * DRAW_WORDS);
+  words[STEP.numDraws] = scores.length;
+  words[STEP.draws] = HEADER_WORDS;
   scores.forEach(({ row, token, numLogprobs }, i) => {
-    const sample = { ...GREEDY, numLogprobs };
-    putSample(words, HEADER_WORDS + i * SAMPLE_WORDS, { sample, row, forced: token });
+    const draw = { ...GREEDY, numLogprobs };
+    putDraw(words, HEADER_WORDS + i * DRAW_WORDS, { draw, row, forced: token });
   });
   return words;
 }
 
-/** A step of nothing but pools, with so many rows. */
-function poolWords(pools: readonly RowPool[], numTokens: number): Uint32Array<ArrayBuffer> {
-  const words = new Uint32Array(HEADER_WORDS + pools.length * POOL_WORDS);
+/** A step of nothing but poolings, with so many rows. */
+function poolingWords(
+  poolings: readonly RowPooling[],
+  numTokens: number,
+): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(HEADER_WORDS + poolings.length * POOLING_WORDS);
   words[STEP.numTokens] = numTokens;
-  words[STEP.numPools] = pools.length;
-  words[STEP.pools] = HEADER_WORDS;
-  pools.forEach(({ row, pool }, i) => {
-    const at = HEADER_WORDS + i * POOL_WORDS;
-    words[at + POOL.firstRow] = row;
-    words[at + POOL.numRows] = pool.numRows;
+  words[STEP.numPoolings] = poolings.length;
+  words[STEP.poolings] = HEADER_WORDS;
+  poolings.forEach(({ row, pooling }, i) => {
+    const at = HEADER_WORDS + i * POOLING_WORDS;
+    words[at + POOLING.firstRow] = row;
+    words[at + POOLING.numRows] = pooling.numRows;
   });
   return words;
 }

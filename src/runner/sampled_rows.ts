@@ -34,21 +34,21 @@ export function topLogprobs(row: Uint32Array, count: number): TokenLogprob[] {
 
 /** The draws of a chunk in order, by their rows of `sampled`, until one fails. */
 export function drawnOutputs(
-  { sequenceId, sample }: ScheduledChunk,
+  { sequenceId, draw }: ScheduledChunk,
   draws: readonly number[],
   rows: Uint32Array,
   vocabSize: number,
 ): ChunkOutput[] {
   const outputs: ChunkOutput[] = [];
-  for (const draw of draws) {
-    const row = sampledRow(rows, draw);
+  for (const index of draws) {
+    const row = sampledRow(rows, index);
     if (hasNoToken(row)) {
       outputs.push({ type: "failed", failure: { numSoundTokens: 0 } });
       return outputs;
     }
     const token = row[SAMPLED.token]!;
     invariant(token < vocabSize, `sequence ${sequenceId} drew token ${token} of ${vocabSize}`);
-    const { numLogprobs } = sample!;
+    const { numLogprobs } = draw!;
     const logprobs = numLogprobs === undefined
       ? {}
       : { logprob: logprobOf(row), topLogprobs: topLogprobs(row, numLogprobs) };

@@ -76,7 +76,7 @@ function engineInfo(
     ...shortContext(model, budget),
     numBlocks: budget.numBlocks,
     kvCacheBytes: budget.bytes,
-    growthLimit: budget.growthLimit,
+    maxNumBlocks: budget.maxNumBlocks,
     ...poolGroups(kvMemory(model, engine)),
     phases,
   };

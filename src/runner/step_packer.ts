@@ -1,9 +1,9 @@
 import {
   COPY,
   COPY_WORDS,
+  DRAW_WORDS,
   GROUP_WORDS,
   headerWords,
-  SAMPLE_WORDS,
   SEQ,
   SEQ_WORDS,
   STEP,
@@ -13,11 +13,11 @@ import {
 } from "../../kernels/step.ts";
 import { invariant, InvariantError } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
-import type { Batch, BlockCopy, SampleRequest, ScheduledChunk } from "../core/batch.ts";
+import type { Batch, BlockCopy, DrawRequest, ScheduledChunk } from "../core/batch.ts";
 import { NO_BLOCK } from "../core/cache_group.ts";
 import { firstRead, type ReadSpan } from "../core/read_span.ts";
 import { adjustmentWords, putAdjustments } from "./adjustment_words.ts";
-import { putSample } from "./sample_words.ts";
+import { putDraw } from "./draw_words.ts";
 import { spansOf, type StepLimits } from "./step_limits.ts";
 import { isDecode, splitsOf } from "./sub_batches.ts";
 
@@ -50,7 +50,7 @@ export function maxStepWords(limits: StepLimits): number {
   const numGroups = spansOf(limits).length;
   const perGroup = maxTokens + maxSplits + maxSeqs * (SEQ_WORDS + COPY_WORDS + maxBlocksPerSeq);
   return headerWords(numGroups) + numGroups * perGroup + maxTokens * wordsPerRow +
-    maxSeqs * (SAMPLE_WORDS + ADJUSTMENT_ROOM);
+    maxSeqs * (DRAW_WORDS + ADJUSTMENT_ROOM);
 }
 
 /**
@@ -85,10 +85,10 @@ export class StepPacker {
     const indices = decodesFirst(batch.chunks);
     const chunks = indices.map((i) => batch.chunks[i]!);
     const order = { chunks, numDecodes: chunks.filter(isDecode).length };
-    const samples: SampleRequest[] = [];
-    for (const { sample } of chunks) if (sample !== undefined) samples.push(sample);
-    this.#reserve(adjustmentWords(samples));
-    const { numTiles, end: rowsEnd } = this.#putRows(batch, order, samples.length);
+    const draws: DrawRequest[] = [];
+    for (const { draw } of chunks) if (draw !== undefined) draws.push(draw);
+    this.#reserve(adjustmentWords(draws));
+    const { numTiles, end: rowsEnd } = this.#putRows(batch, order, draws.length);
     let end = rowsEnd;
     const numSplits: number[] = [];
     const numCopies: number[] = [];
@@ -98,7 +98,7 @@ export class StepPacker {
       numSplits.push(this.#numSplits(chunks, group));
       end = this.#putGroup(order, { group, copies, numSplits: numSplits[group]! }, end);
     }
-    const { end: words, ...adjustments } = putAdjustments(this.#words, end, samples);
+    const { end: words, ...adjustments } = putAdjustments(this.#words, end, draws);
     return {
       words: this.#words.subarray(0, words),
       dims: {
@@ -107,12 +107,12 @@ export class StepPacker {
         numSplits,
         numNextSplits: numSplits.map((_, group) => this.#numSplits(chunks, group, numStepsAhead)),
         numTiles,
-        numSamples: samples.length,
+        numDraws: draws.length,
         numCopies,
-        numReports: samples.filter(({ numLogprobs }) => numLogprobs !== undefined).length,
+        numLogprobDraws: draws.filter(({ numLogprobs }) => numLogprobs !== undefined).length,
         ...adjustments,
       },
-      sampledChunks: indices.filter((i) => batch.chunks[i]!.sample !== undefined),
+      sampledChunks: indices.filter((i) => batch.chunks[i]!.draw !== undefined),
     };
   }
 
@@ -135,23 +135,23 @@ export class StepPacker {
   #putRows(
     { numTokens }: Batch,
     { chunks, numDecodes }: ChunkOrder,
-    numSamples: number,
+    numDraws: number,
   ): { numTiles: number; end: number } {
     const { maxTokens, maxSeqs, queryTile } = this.#limits;
     invariant(numTokens <= maxTokens, `step of ${numTokens} tokens, made for ${maxTokens}`);
     invariant(chunks.length <= maxSeqs, `step of ${chunks.length} chunks, made for ${maxSeqs}`);
     const numTiles = chunks.slice(numDecodes)
       .reduce((n, { tokens }) => n + ceilDiv(tokens.length, queryTile), 0);
-    const counts = { numTokens, numSeqs: chunks.length, numDecodes, numTiles, numSamples };
+    const counts = { numTokens, numSeqs: chunks.length, numDecodes, numTiles, numDraws };
     const tokens = headerWords(this.#spans.length);
     const positions = tokens + numTokens;
     const hasLong = chunks.some(({ isLongContext }) => isLongContext);
     const angles = hasLong ? positions + numTokens : positions;
     const tiles = angles + numTokens;
-    const samples = tiles + numTiles * TILE_WORDS;
-    this.#putHeader({ ...counts, tokens, positions, angles, tiles, samples, firstDraw: 0 });
+    const draws = tiles + numTiles * TILE_WORDS;
+    this.#putHeader({ ...counts, tokens, positions, angles, tiles, draws, firstDraw: 0 });
     const words = this.#words;
-    let [row, tile, sample] = [0, tiles, samples];
+    let [row, tile, draw] = [0, tiles, draws];
     chunks.forEach((chunk, seq) => {
       const { length } = chunk.tokens;
       words.set(chunk.tokens, tokens + row);
@@ -159,11 +159,11 @@ export class StepPacker {
       if (hasLong) this.#putAngles(chunk, angles + row);
       if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
       row += chunk.tokens.length;
-      if (chunk.sample === undefined) return;
-      putSample(words, sample, { sample: chunk.sample, row: row - 1 });
-      sample += SAMPLE_WORDS;
+      if (chunk.draw === undefined) return;
+      putDraw(words, draw, { draw: chunk.draw, row: row - 1 });
+      draw += DRAW_WORDS;
     });
-    return { numTiles, end: sample };
+    return { numTiles, end: draw };
   }
 
   #putAngles({ start, tokens, isLongContext }: ScheduledChunk, at: number): void {

@@ -69,11 +69,11 @@ export class SwapMemory {
       this.#times = { ...this.#times, storedBytes, storeMs };
     }
     if (swapIns === undefined) return NONE;
-    const lost = new Set(
+    const corrupt = new Set(
       swapIns.filter((load) => !this.#isSound(load)).map((load) => load.sequenceId),
     );
-    await this.#load(swapIns.filter(({ sequenceId }) => !lost.has(sequenceId)));
-    return lost;
+    await this.#load(swapIns.filter(({ sequenceId }) => !corrupt.has(sequenceId)));
+    return corrupt;
   }
 
   /** The bytes of a block in host memory, as they are; for tests. */

@@ -72,7 +72,7 @@ function productOperations(
   const byLabel = [...Map.groupBy(products, ({ label }) => label).values()];
   return byLabel.flatMap(([first]) => {
     const { label, n, k, dtype, rows: of, isW8a8 } = first!;
-    const step = of === "samples" ? decodes(inputs, rows) : tokens(inputs, rows);
+    const step = of === "draws" ? decodes(inputs, rows) : tokens(inputs, rows);
     if (step === undefined) return [];
     const { tier } = inputs.device.capabilities;
     return [{

@@ -33,7 +33,7 @@ export function tuningBatch(
         (_, i) => (sequenceId * perSequence + i) * SCATTER % (numBlocks * count),
       )
     ),
-    sample: {
+    draw: {
       ...{ temperature: sequenceId % 2, topK: 0, topP: 1, minP: 0 },
       ...{ seed: sequenceId, outputIndex: 0 },
     },

@@ -38,7 +38,7 @@ export async function warmUp(
     tokens: new Uint32Array(length),
     start: 0,
     blockTables: firstBlocks(Math.ceil(length / blockSize), { numBlocks, blocksPerSlab }),
-    sample: {
+    draw: {
       ...{ ...draw, temperature: sequenceId % 2, topK: 2, topP: 0.5, numLogprobs: 1 },
       ...(sequenceId === 0 ? { adjustment: BIASED } : {}),
     },

@@ -48,7 +48,7 @@ export class AdmissionControl {
   /** Requests of the groups that the latest `fill` has admitted, until they are taken. */
   readonly #admitted = new Set<RequestId>();
   #blocked: SequenceGroup | undefined;
-  #numPassedOver = 0;
+  #numDeferred = 0;
   /** The first group that the latest `fill` has not admitted. */
   #head: SequenceGroup | undefined;
 
@@ -73,8 +73,8 @@ export class AdmissionControl {
   }
 
   /** Groups that the latest `fill` has passed over, since they wait for others to get on. */
-  get numPassedOver(): number {
-    return this.#numPassedOver;
+  get numDeferred(): number {
+    return this.#numDeferred;
   }
 
   /** A group has been queued, or preempted. */
@@ -87,7 +87,7 @@ export class AdmissionControl {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
     this.#head = undefined;
-    this.#numPassedOver = 0;
+    this.#numDeferred = 0;
     this.#admitted.clear();
     for (let group = turns.next; group !== undefined; group = turns.next) {
       const wait = this.#waitBefore(group, plan);
@@ -153,7 +153,7 @@ export class AdmissionControl {
   /** Leaves a group waiting for others to get on; those behind it are tried. */
   #passOver(turns: AdmissionTurns, group: SequenceGroup): void {
     this.#head ??= group;
-    this.#numPassedOver++;
+    this.#numDeferred++;
     turns.passOver();
   }
 
@@ -183,10 +183,10 @@ export class AdmissionControl {
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
     const { numCachedTokens, numLoadedTokens = 0, numEvictedTokens, evictedAgoMs } = admission;
-    const { copies, stops } = admission;
+    const { copies, chunkEnds } = admission;
     this.#queues.admit(group);
     this.#admitted.add(group.requestId);
-    group.members[0]!.stops = stops;
+    group.members[0]!.chunkEnds = chunkEnds;
     group.start(numCachedTokens + numLoadedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;
     if (group.numPreemptions === 0) {
@@ -208,7 +208,7 @@ export class AdmissionControl {
       `group ${group.id} is admitted and lacks blocks: it needs ${
         group.blockDemand(this.#blocks)
       }, ` +
-        `${this.#blocks.numFree} are free and ${this.#blocks.numCached} cached`,
+        `${this.#blocks.numFree} are free and ${this.#blocks.numIdle} cached`,
     );
     group.addTo(plan, this.#blocks);
   }

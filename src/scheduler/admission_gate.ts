@@ -118,7 +118,7 @@ export class AdmissionGate {
   }
 
   #explainBlocks(group: SequenceGroup): WaitCause | undefined {
-    const { numFree, numCached: numEvictable } = this.#blocks;
+    const { numFree, numIdle: numEvictable } = this.#blocks;
     const numNeeded = this.#blocks.numSlabsOf(group.numTokens);
     const numLeftOver = this.#blocks.numLeftOver(this.numKeptFor(group));
     const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};

@@ -13,7 +13,7 @@ export function checkHolders(
   blocks: BlockManager,
   isIdle: boolean,
 ): void {
-  const { numTables, blockSize, numInUse, pins } = blocks;
+  const { numSequences: numTables, blockSize, numInUse, pins } = blocks;
   invariant(
     numTables === holders.length,
     `${numTables} block tables, ${holders.length} sequences to hold them`,

@@ -4,7 +4,7 @@ import {
   type BlockCopy,
   type BlockLoad,
   type BlockSwap,
-  type SampleRequest,
+  type DrawRequest,
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
@@ -93,8 +93,8 @@ export class BatchPlan implements StepPlan {
     const numLeft = numAllowed > 1 && this.#prefillTime !== undefined
       ? this.#prefillTime.fit(sequence.numComputedTokens, numAllowed)
       : numAllowed;
-    if (sequence.stops.length === 0) return numLeft;
-    return Math.min(numLeft, sequence.nextStop - sequence.numComputedTokens);
+    if (sequence.chunkEnds.length === 0) return numLeft;
+    return Math.min(numLeft, sequence.nextChunkEnd - sequence.numComputedTokens);
   }
 
   add(
@@ -119,7 +119,7 @@ export class BatchPlan implements StepPlan {
     const tokens = sequence.tokens(start, end);
     const isDrawn = end === sequence.numTokens && sequence.params.maxTokens > 0;
     const plain: ScheduledChunk = isDrawn
-      ? { sequenceId, tokens, start, blockTables, sample: sampleRequest(sequence) }
+      ? { sequenceId, tokens, start, blockTables, draw: drawRequest(sequence) }
       : { sequenceId, tokens, start, blockTables };
     const { reader, caching } = sequence;
     const chunk = isLongScope(caching.scope) ? { ...plain, isLongContext: true as const } : plain;
@@ -164,7 +164,7 @@ export class BatchPlan implements StepPlan {
 }
 
 /** The draw of a sequence's next token; it depends on nothing but the sequence itself. */
-function sampleRequest(sequence: Sequence): SampleRequest {
+function drawRequest(sequence: Sequence): DrawRequest {
   const { temperature, topK, topP, minP, seed, numLogprobs } = sequence.params;
   const outputIndex = sequence.numOutputTokens;
   const adjustment = sequence.adjuster?.adjustment();

@@ -5,7 +5,7 @@ import {
   type ChunkOutput,
   type ChunkResult,
   type DrawFailure,
-  isLost,
+  isCorrupt,
   numStepsOf,
   type ScheduledChunk,
 } from "../core/batch.ts";
@@ -16,7 +16,7 @@ const NO_OUTPUTS: readonly ChunkOutput[] = [];
 /**
  * Fails unless there is one result per chunk that asks for something, in the chunks' order, with as
  * many outputs as it asks for, or a failure in place of one of its steps; of one whose sequence is
- * loaded perhaps that it is lost.
+ * loaded perhaps that it is corrupt.
  */
 export function checkResults(
   { step, chunks, swapIns = [] }: Batch,
@@ -26,9 +26,11 @@ export function checkResults(
   for (const chunk of chunks) {
     const { sequenceId } = chunk;
     const next = results[numAsked];
-    if (next?.sequenceId === sequenceId && isLost(next)) {
+    if (next?.sequenceId === sequenceId && isCorrupt(next)) {
       if (!swapIns.some((load) => load.sequenceId === sequenceId)) {
-        throw new InvariantError(`step ${step} lost sequence ${sequenceId}, which it did not load`);
+        throw new InvariantError(
+          `step ${step} found sequence ${sequenceId} corrupt, which it did not load`,
+        );
       }
       numAsked++;
       continue;
@@ -64,7 +66,7 @@ export function outputsOf(
   return chunks.map((chunk) => {
     const next = results[numTaken];
     const isOfChunk = asksForOutput(chunk) ||
-      (next?.sequenceId === chunk.sequenceId && isLost(next));
+      (next?.sequenceId === chunk.sequenceId && isCorrupt(next));
     if (!isOfChunk) return NO_OUTPUTS;
     numTaken++;
     return next!.outputs;
@@ -77,8 +79,8 @@ export function failureOf(outputs: readonly ChunkOutput[]): DrawFailure | undefi
   return undefined;
 }
 
-function numOutputsOf({ sample, score, pool, numSteps = 1 }: ScheduledChunk): number {
+function numOutputsOf({ draw, score, pooling, numSteps = 1 }: ScheduledChunk): number {
   // Most ask for draws alone.
-  if ((score ?? pool) === undefined) return numSteps;
-  return [sample, score, pool].filter((asked) => asked !== undefined).length;
+  if ((score ?? pooling) === undefined) return numSteps;
+  return [draw, score, pooling].filter((asked) => asked !== undefined).length;
 }

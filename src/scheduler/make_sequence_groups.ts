@@ -3,7 +3,7 @@ import type { GenerationRequest } from "../core/generation.ts";
 import type { SequenceId } from "../core/ids.ts";
 import { scopeAtLength } from "../core/long_context.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
-import { type CachingOptions, SHARED_SCOPE } from "../kvcache/tables/sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import { BeamGroup } from "./beam_group.ts";
 import { promptIndices } from "./prefix_sharing.ts";
 import { SampledSequence } from "./sampled_sequence.ts";
@@ -119,7 +119,7 @@ export function cachingAtLength(
   numTokens: number,
   shortContextLen: number | undefined,
 ): CachingOptions {
-  const own = caching.scope ?? SHARED_SCOPE;
+  const own = caching.scope ?? OPEN_SCOPE;
   const scope = scopeAtLength(own, numTokens, shortContextLen);
   return scope === own ? caching : { ...caching, scope };
 }

@@ -1,8 +1,8 @@
 import { RequestError } from "../core/errors.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { PoolResize } from "../kvcache/pool_resize.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { AdmissionGate } from "./admission_gate.ts";
 import type { Counters } from "./counters.ts";
 import { type SequenceGroup, totalDemand } from "./sequence_group.ts";
@@ -37,7 +37,7 @@ export class PoolSizing {
   readonly #blocks: BlockManager;
   readonly #maxModelLen: number;
   readonly #parts: PoolSizingParts;
-  #growthLimit = 0;
+  #maxNumBlocks = 0;
 
   /** @param maxModelLen most tokens of one sequence; one of these always fits. */
   constructor(blocks: BlockManager, maxModelLen: number, parts: PoolSizingParts) {
@@ -52,13 +52,13 @@ export class PoolSizing {
   }
 
   /** Blocks that the pool may grow to by itself; no more than it has where it may not. */
-  get growthLimit(): number {
-    return this.#growthLimit;
+  get maxNumBlocks(): number {
+    return this.#maxNumBlocks;
   }
 
   /** Sets the limit of growth by itself, from now on; the owner of the memory knows it. */
-  limitGrowth(numBlocks: number): void {
-    this.#growthLimit = numBlocks;
+  limitSize(numBlocks: number): void {
+    this.#maxNumBlocks = numBlocks;
   }
 
   /**

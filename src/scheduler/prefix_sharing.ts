@@ -60,7 +60,7 @@ export function chooseSharing(
     // A window or a state may have moved on; then the cache has what it kept at the prompt's end.
     if (blocks.canFork(sibling.id, numShared)) return { type: "fork", source: sibling };
   }
-  if (blocks.isSearched && isPrefixOnItsWay(group, others.running, blocks)) {
+  if (blocks.canHit && isPrefixOnItsWay(group, others.running, blocks)) {
     return { type: "wait", reason: "shared_prefix" };
   }
   return ADMIT;
@@ -91,9 +91,9 @@ function isEqual(a: Uint32Array, b: Uint32Array): boolean {
   return a === b || (a.length === b.length && commonLength(a, b, a.length) === a.length);
 }
 
-/** Length of the common prefix of `a` and `b`, at most `limit`. */
-function commonLength(a: Uint32Array, b: Uint32Array, limit: number): number {
-  let i = 0;
+/** Length of the common prefix of `a` and `b`, at most `limit`; the first `known` are equal. */
+export function commonLength(a: Uint32Array, b: Uint32Array, limit: number, known = 0): number {
+  let i = known;
   while (i < limit && a[i] === b[i]) i++;
   return i;
 }

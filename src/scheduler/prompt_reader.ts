@@ -2,7 +2,7 @@ import type { ChunkOutput, ScheduledChunk, TokenScore } from "../core/batch.ts";
 import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
 
 /** What a chunk asks for beside a draw. */
-type Readings = Pick<ScheduledChunk, "score" | "pool">;
+type Readings = Pick<ScheduledChunk, "score" | "pooling">;
 
 const NONE: Readings = {};
 
@@ -92,13 +92,13 @@ export class PromptReader {
     const { length } = this.#prompt;
     switch (this.#readout.pooling) {
       case "cls":
-        return first === 0 ? { pool: { firstRow: 0, numRows: 1 } } : NONE;
+        return first === 0 ? { pooling: { firstRow: 0, numRows: 1 } } : NONE;
       case "last":
-        return end < length ? NONE : { pool: { firstRow: length - 1 - start, numRows: 1 } };
+        return end < length ? NONE : { pooling: { firstRow: length - 1 - start, numRows: 1 } };
       case "mean": {
         const numRows = Math.min(end, length) - first;
         const before = this.#sum === undefined ? {} : { before: this.#sum };
-        return { pool: { firstRow: first - start, numRows, ...before } };
+        return { pooling: { firstRow: first - start, numRows, ...before } };
       }
       default:
         return NONE;

@@ -7,10 +7,10 @@ import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { Demand } from "../kvcache/pool/pool.ts";
 import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import type { Report } from "./event_buffer.ts";
+import { cannotAdmit, cannotGrow } from "./pool_errors.ts";
 import { type Answer, Sequence, type SequenceIdentity } from "./sequence.ts";
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
 import { finishReason } from "./stopping.ts";
-import { cannotAdmit, cannotGrow } from "./pool_errors.ts";
 
 /** A sequence that draws its tokens one after the other: a group of one, and its own answer. */
 export class SampledSequence extends Sequence implements SequenceGroup, Answer {
@@ -60,7 +60,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
 
   /** Whether its next chunk ends before its last token for the sake of a state that is kept. */
   get isCatchingUp(): boolean {
-    return this.nextStop < this.numTokens - 1;
+    return this.nextChunkEnd < this.numTokens - 1;
   }
 
   get drawsFreely(): boolean {

@@ -19,7 +19,7 @@ export interface SchedulerOptions extends SchedulingSettings {
   /** Most tokens in one step. */
   readonly maxNumBatchedTokens: number;
   /** Most sequences of one owner waiting for admission, and so the most of one request. */
-  readonly maxNumWaitingSeqs: number;
+  readonly maxNumQueuedSeqs: number;
   /** Follow sequences through grammars; without them, no request may have one. */
   readonly matchers?: TokenMatchers;
   /** Is told why sequences wait, beside the block manager's own decisions. */

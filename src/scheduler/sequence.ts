@@ -3,9 +3,9 @@ import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import type { EvictedPrefix } from "../core/miss_report.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
+import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
 import { PromptReader } from "./prompt_reader.ts";
-import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 
 /** Room for outputs before the tokens are first copied; most answers of a chat fit. */
 const INITIAL_OUTPUT_CAPACITY = 256;
@@ -81,7 +81,7 @@ export class Sequence {
   /** Leading positions whose KV was in the pool before a preemption. */
   numTokensOnceComputed = 0;
   /** Positions at which its chunks are to end, ascending; set at each admission. */
-  stops: readonly number[] = [];
+  chunkEnds: readonly number[] = [];
   /** Entries `[0, #numTokens)` are live. */
   #tokens: Uint32Array;
   #numTokens: number;
@@ -118,8 +118,8 @@ export class Sequence {
   }
 
   /** The position at which its next chunk is to end at the latest. */
-  get nextStop(): number {
-    return this.stops.find((stop) => stop > this.numComputedTokens) ?? Infinity;
+  get nextChunkEnd(): number {
+    return this.chunkEnds.find((stop) => stop > this.numComputedTokens) ?? Infinity;
   }
 
   /** All tokens so far, without a copy; valid until the next `append`, and not to be written. */

@@ -27,7 +27,7 @@ export interface StepCommitParts {
   /** A group ends. */
   readonly onGroupEnd: (group: SequenceGroup) => void;
   /** Host memory has not kept the blocks of a group that runs: its KV is not there. */
-  readonly onGroupLost: (group: SequenceGroup) => void;
+  readonly onGroupCorrupt: (group: SequenceGroup) => void;
 }
 
 /** The part of the plan in flight that takes its results: the group and sequence of each chunk. */
@@ -48,7 +48,7 @@ export class StepCommit implements OutputSink {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   readonly #onGroupEnd: StepCommitParts["onGroupEnd"];
-  readonly #onGroupLost: StepCommitParts["onGroupLost"];
+  readonly #onGroupCorrupt: StepCommitParts["onGroupCorrupt"];
   readonly #events = new EventBuffer();
   #inFlight: InFlight = NOTHING;
 
@@ -56,7 +56,7 @@ export class StepCommit implements OutputSink {
   constructor(
     blocks: BlockManager,
     options: StepCommitOptions,
-    { queues, counters, onGroupEnd, onGroupLost }: StepCommitParts,
+    { queues, counters, onGroupEnd, onGroupCorrupt }: StepCommitParts,
   ) {
     this.maxModelLen = options.maxModelLen;
     this.#blocks = blocks;
@@ -64,7 +64,7 @@ export class StepCommit implements OutputSink {
     this.#queues = queues;
     this.#counters = counters;
     this.#onGroupEnd = onGroupEnd;
-    this.#onGroupLost = onGroupLost;
+    this.#onGroupCorrupt = onGroupCorrupt;
   }
 
   /** Sequences that have ended while their step is in flight, and still hold blocks. */
@@ -94,7 +94,7 @@ export class StepCommit implements OutputSink {
     chunks.forEach((chunk, i) => {
       if (!isOneStep(chunk)) return;
       const sequence = sequences[i]!;
-      if (outputs[i]![0]?.type === "lost") return this.#lose(groups[i]!, sequence);
+      if (outputs[i]![0]?.type === "corrupt") return this.#preemptCorrupt(groups[i]!, sequence);
       this.#takeChunk(sequence, chunk, failures[i]);
       this.#takeReadings(sequence, chunk, outputs[i]!);
       for (const output of outputs[i]!) {
@@ -178,11 +178,11 @@ export class StepCommit implements OutputSink {
   }
 
   /** The blocks of a sequence have not come back, and its chunk has not been computed. */
-  #lose(group: SequenceGroup, { id, state }: Sequence): void {
+  #preemptCorrupt(group: SequenceGroup, { id, state }: Sequence): void {
     this.#counters.countSwapCorrupt();
     if (state === "finished") return this.#blocks.free(id);
     this.#options.onDecision?.({ type: "swap_drop", sequenceId: id, reason: "corrupt" });
-    this.#onGroupLost(group);
+    this.#onGroupCorrupt(group);
   }
 
   #takeReadings(

@@ -16,10 +16,10 @@ export interface SubmissionLimits extends
   PoolSize,
   Pick<
     SchedulerOptions,
-    "maxModelLen" | "maxNumWaitingSeqs" | "maxNumSeqs" | "maxNumBatchedTokens" | "vocabSize"
+    "maxModelLen" | "maxNumQueuedSeqs" | "maxNumSeqs" | "maxNumBatchedTokens" | "vocabSize"
   > {
   /** Blocks that the pool may grow to by itself; no more than `numBlocks` where it may not. */
-  readonly growthLimit: number;
+  readonly maxNumBlocks: number;
   /** Blocks that the beams of a search take at least; absent: those of one full group. */
   readonly numSlabsOfSearch?: (numPromptTokens: number, width: number) => number;
 }
@@ -48,7 +48,7 @@ export function checkRequest(
  */
 export function checkNumSequences(request: GenerationRequest, limits: SubmissionLimits): void {
   const { length } = request.sequences;
-  const { maxNumWaitingSeqs: limit } = limits;
+  const { maxNumQueuedSeqs: limit } = limits;
   if (length <= limit) return;
   throw new RequestError(
     `The request has ${length} sequences, prompts times n, but --max-queued-requests allows ${limit}`,
@@ -124,13 +124,13 @@ export function checkSearchFits(request: GenerationRequest, limits: SubmissionLi
       { code: "too_many_beams", param: "n", details: { n_beams: width, limit: maxWidth } },
     );
   }
-  const largest = { blockSize, numBlocks: Math.max(limits.numBlocks, limits.growthLimit) };
+  const largest = { blockSize, numBlocks: Math.max(limits.numBlocks, limits.maxNumBlocks) };
   for (const { prompt: { length }, params } of sequences) {
     const canBranch = Math.min(params.maxTokens, maxModelLen - length) > 1;
     const numNeeded = canBranch ? numSlabsOfSearch(length, width) : 0;
     if (numNeeded > largest.numBlocks) {
       const beams = { numBeams: width, numTokens: length + 1, numNeeded };
-      const grown = limits.growthLimit > limits.numBlocks ? " when it has grown" : "";
+      const grown = limits.maxNumBlocks > limits.numBlocks ? " when it has grown" : "";
       throw new RequestError(describeBeams(beams, largest) + grown, {
         code: "kv_cache_exceeded",
         details: detailsOfBeams(beams, largest),
@@ -157,7 +157,7 @@ function checkUrgency(
 }
 
 /** The limit of a queue, and its speed. */
-export interface QueueLimits extends Pick<SubmissionLimits, "maxNumWaitingSeqs"> {
+export interface QueueLimits extends Pick<SubmissionLimits, "maxNumQueuedSeqs"> {
   /** Seconds until so many places in the queue of an owner are free. */
   readonly secondsUntil: (numPlaces: number) => number;
 }
@@ -173,13 +173,13 @@ export function checkQueueHasRoom(
   limits: QueueLimits,
 ): void {
   const numAsked = request.sequences.length;
-  if (numWaiting + numAsked <= limits.maxNumWaitingSeqs) return;
-  const numLacking = numWaiting + numAsked - limits.maxNumWaitingSeqs;
+  if (numWaiting + numAsked <= limits.maxNumQueuedSeqs) return;
+  const numLacking = numWaiting + numAsked - limits.maxNumQueuedSeqs;
   const seconds = limits.secondsUntil(numLacking);
   const whose = request.owner === undefined ? "" : " of this API key";
   throw new RequestError(
     `The queue is full: ${numWaiting} sequences${whose} wait, ${numAsked} more would exceed the limit ` +
-      `of ${limits.maxNumWaitingSeqs}; try again in ${seconds} s`,
+      `of ${limits.maxNumQueuedSeqs}; try again in ${seconds} s`,
     {
       status: 429,
       type: "rate_limit_error",
@@ -187,7 +187,7 @@ export function checkQueueHasRoom(
       details: {
         n_waiting: numWaiting,
         n_asked: numAsked,
-        limit: limits.maxNumWaitingSeqs,
+        limit: limits.maxNumQueuedSeqs,
         retry_after_seconds: seconds,
       },
     },

@@ -35,7 +35,7 @@ export class WaitReporter {
     reason: "shared_prefix" | "sibling_prompt",
     blocks: BlockManager,
   ): void {
-    const { numFree, numCached: numEvictable } = blocks;
+    const { numFree, numIdle: numEvictable } = blocks;
     const numNeeded = blocks.numSlabsOf(group.numTokens);
     this.report(group, { reason, numNeeded, numFree, numEvictable });
   }

@@ -76,9 +76,9 @@ function describeWeights(info: EngineInfo): string {
 }
 
 /** The size that the pool may grow to; empty where its size was given. */
-function describeGrowth({ numBlocks, growthLimit, kvCacheBytes }: EngineInfo): string {
-  if (growthLimit <= numBlocks) return "";
-  const bytes = growthLimit / numBlocks * kvCacheBytes;
+function describeGrowth({ numBlocks, maxNumBlocks, kvCacheBytes }: EngineInfo): string {
+  if (maxNumBlocks <= numBlocks) return "";
+  const bytes = maxNumBlocks / numBlocks * kvCacheBytes;
   return `, grows under load up to ${formatByteSize(bytes)}`;
 }
 

@@ -36,12 +36,12 @@ class TracedRig {
 
   constructor(options: RigOptions, scheduling: SchedulingSettings) {
     const clock = { now: () => this.#ms++ };
-    this.#trace = new StepTraceWriter((line) => this.lines.push(line.trimEnd()), clock);
+    this.#trace = new StepTraceWriter((line) => this.lines.push(line.trimEnd()), { clock });
     const { prefixCache } = options;
     const caching = prefixCache && { prefixCache: { ...prefixCache, now: this.#trace.now } };
     this.rig = new SchedulerRig({ ...options, ...scheduling, ...caching });
     const { numBlocks, blockSize, numWatermarkBlocks, ...limits } = this.rig.options;
-    const { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs } = limits;
+    const { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumQueuedSeqs } = limits;
     const sizes = { numBlocks, blockSize, numWatermarkBlocks, maxModelLen, maxNumSeqs };
     const { swapSpace, swapCosts: costs } = limits;
     const swap = swapSpace && { swapSpace };
@@ -51,7 +51,7 @@ class TracedRig {
       sizes: {
         ...sizes,
         maxNumBatchedTokens,
-        maxNumWaitingSeqs,
+        maxNumQueuedSeqs,
         ...scheduling,
         ...policy,
         ...swap,
@@ -236,7 +236,7 @@ const CONFIG: EngineConfig = {
   maxModelLen: 64,
   maxNumSeqs: 4,
   maxNumBatchedTokens: 16,
-  maxNumWaitingSeqs: 10,
+  maxNumQueuedSeqs: 10,
 };
 
 Deno.test("a trace of the bundled model is planned and drawn alike again, after a restart too", async () => {

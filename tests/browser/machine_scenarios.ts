@@ -218,14 +218,14 @@ function lossOf(seconds: number, outage: object): object {
   return {
     ...{ type: "away", frame: 1, time_ms: Date.now(), state: "restarting" },
     reason: "The GPU device was lost: an injected fault",
-    outage: { seconds, losses_in_a_row: 1, requests_kept: 3, ...outage },
+    outage: { seconds, failures_in_a_row: 1, requests_kept: 3, ...outage },
   };
 }
 
 async function outage(rig: Rig) {
   for (const colorScheme of ["light", "dark"] as const) {
     const page = await rig.visit({ width: 360, height: 740, colorScheme });
-    const loss = lossOf(2.4, { losses_in_a_row: 2, losses_allowed: 5, next_try_in_seconds: 4 });
+    const loss = lossOf(2.4, { failures_in_a_row: 2, failures_allowed: 5, next_try_in_seconds: 4 });
     rig.between.machine = [...messagesOf(64), loss];
     await page.getByRole("tab", { name: "Machine room" }).click();
     const notice = page.getByRole("region", { name: "The engine was lost" });

@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
 import * as fc from "fast-check";
 import {
+  type CacheSpec,
   groupLayers,
-  type LayerCache,
   liveRange,
   maxLiveBlocks,
   numLiveBlocks,
@@ -12,18 +12,18 @@ import { runs } from "../support/runs.ts";
 const HEADS = { numKvHeads: 2, headDim: 64 };
 const size = fc.integer({ min: 1, max: 40 });
 
-const anyCache: fc.Arbitrary<LayerCache> = fc.oneof(
-  fc.constant<LayerCache>({ kind: "full", ...HEADS }),
-  fc.record({ window: size, numSinkTokens: fc.nat(20) }).map((fields): LayerCache => ({
+const anyCache: fc.Arbitrary<CacheSpec> = fc.oneof(
+  fc.constant<CacheSpec>({ kind: "full", ...HEADS }),
+  fc.record({ window: size, numSinkTokens: fc.nat(20) }).map((fields): CacheSpec => ({
     kind: "sliding_window",
     ...fields,
     ...HEADS,
   })),
-  size.map((window): LayerCache => ({ kind: "chunked_local", window, ...HEADS })),
+  size.map((window): CacheSpec => ({ kind: "chunked_local", window, ...HEADS })),
 );
 
 /** Whether the query at `query` reads position `at`, by the kinds' definitions. */
-function reads(cache: LayerCache, query: number, at: number): boolean {
+function reads(cache: CacheSpec, query: number, at: number): boolean {
   if (at > query) return false;
   switch (cache.kind) {
     case "sliding_window":
@@ -36,7 +36,7 @@ function reads(cache: LayerCache, query: number, at: number): boolean {
 }
 
 /** Blocks below `end` with a position that a query at or after `from` reads, for ever on. */
-function blocksRead(cache: LayerCache, from: number, end: number, blockSize: number): number[] {
+function blocksRead(cache: CacheSpec, from: number, end: number, blockSize: number): number[] {
   const blocks = new Set<number>();
   for (let at = 0; at < end; at++) {
     // A position that the next query does not read is read by none after it; the last block is
@@ -83,7 +83,7 @@ Deno.test("the most live blocks are those of the worst step, counted position by
 });
 
 Deno.test("chunks of 100 in blocks of 16 hold at most 7 blocks of a sequence that decodes", () => {
-  const cache: LayerCache = { kind: "chunked_local", window: 100, ...HEADS };
+  const cache: CacheSpec = { kind: "chunked_local", window: 100, ...HEADS };
   assertEquals(maxLiveBlocks(cache, 1000, { blockSize: 16, maxInFlightTokens: 1 }), 7);
 });
 
@@ -92,14 +92,14 @@ Deno.test("a state is one block, and an encoder's are not counted by positions",
   assertEquals(maxLiveBlocks({ kind: "state", stateBytes: 64 }, 1000, grain), 1);
   assertEquals(maxLiveBlocks({ kind: "state", stateBytes: 64 }, 0, grain), 0);
   assertEquals(numLiveBlocks(liveRange({ kind: "state", stateBytes: 64 }, 48, 16)), 1);
-  const encoder: LayerCache = { kind: "encoder", lifetime: "sequence", ...HEADS };
+  const encoder: CacheSpec = { kind: "encoder", lifetime: "sequence", ...HEADS };
   assertEquals(maxLiveBlocks(encoder, 1000, grain), 0);
 });
 
 Deno.test("layers that keep the same are one group, full attention first", () => {
-  const full: LayerCache = { kind: "full", ...HEADS };
-  const window: LayerCache = { kind: "sliding_window", window: 512, ...HEADS };
-  const wide: LayerCache = { kind: "full", numKvHeads: 1, headDim: 512 };
+  const full: CacheSpec = { kind: "full", ...HEADS };
+  const window: CacheSpec = { kind: "sliding_window", window: 512, ...HEADS };
+  const wide: CacheSpec = { kind: "full", numKvHeads: 1, headDim: 512 };
   assertEquals(
     groupLayers([window, full, window, undefined, wide, full])
       .map(({ name, layers }) => ({ name, layers })),

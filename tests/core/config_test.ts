@@ -187,7 +187,7 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     logLevel: "info",
     maxNumSeqs: 64,
     maxNumBatchedTokens: 512,
-    maxNumWaitingSeqs: 1024,
+    maxNumQueuedSeqs: 1024,
     schedulingPolicy: "fcfs",
     longPrefillTokenThreshold: 256,
     maxLongPartialPrefills: 1,
@@ -287,10 +287,10 @@ Deno.test("parseConfig() refuses how far the pool may grow beside the size it is
 });
 
 Deno.test("parseConfig() takes an interval of state checkpoints in whole blocks, and names both otherwise", () => {
-  const config = parseConfig(["--state-checkpoint-interval", "64"], {});
-  assertEquals(toEngineConfig(config, "m").stateCheckpointInterval, 64);
+  const config = parseConfig(["--state-snapshot-interval", "64"], {});
+  assertEquals(toEngineConfig(config, "m").stateSnapshotInterval, 64);
   assertEquals(
-    refusal(["--state-checkpoint-interval", "40"]),
-    "--state-checkpoint-interval must be a multiple of --block-size (16), got 40",
+    refusal(["--state-snapshot-interval", "40"]),
+    "--state-snapshot-interval must be a multiple of --block-size (16), got 40",
   );
 });

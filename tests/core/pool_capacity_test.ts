@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import { numLongestSequences, numPoolTokens } from "../../src/core/pool_capacity.ts";
 
 const POOL = { numBlocks: 100, blockSize: 16, maxModelLen: 400, maxNumBatchedTokens: 64 };
@@ -11,7 +11,7 @@ Deno.test("a pool of one group holds its blocks' positions", () => {
 });
 
 Deno.test("a pool of several groups holds whole sequences, of which windows keep a part", () => {
-  const groups: LayerCache[] = [
+  const groups: CacheSpec[] = [
     { kind: "full", ...HEADS },
     { kind: "sliding_window", window: 32, ...HEADS },
   ];

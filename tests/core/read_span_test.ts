@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import * as fc from "fast-check";
-import { type LayerCache, liveRange } from "../../src/core/cache_group.ts";
+import { type CacheSpec, liveRange } from "../../src/core/cache_group.ts";
 import {
   firstRead,
   numSplitsOf,
@@ -12,13 +12,13 @@ import {
 import { runs } from "../support/runs.ts";
 
 const HEADS = { numKvHeads: 1, headDim: 8 };
-const CACHES: fc.Arbitrary<LayerCache> = fc.oneof(
-  fc.constant<LayerCache>({ kind: "full", ...HEADS }),
+const CACHES: fc.Arbitrary<CacheSpec> = fc.oneof(
+  fc.constant<CacheSpec>({ kind: "full", ...HEADS }),
   fc.record({ window: fc.integer({ min: 1, max: 90 }), numSinkTokens: fc.nat(40) }).map(
-    (fields): LayerCache => ({ kind: "sliding_window", ...fields, ...HEADS }),
+    (fields): CacheSpec => ({ kind: "sliding_window", ...fields, ...HEADS }),
   ),
   fc.integer({ min: 1, max: 90 }).map(
-    (window): LayerCache => ({ kind: "chunked_local", window, ...HEADS }),
+    (window): CacheSpec => ({ kind: "chunked_local", window, ...HEADS }),
   ),
 );
 

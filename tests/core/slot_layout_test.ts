@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as fc from "fast-check";
-import { groupLayers, type LayerCache } from "../../src/core/cache_group.ts";
+import { type CacheSpec, groupLayers } from "../../src/core/cache_group.ts";
 import {
   type GroupMemory,
   groupMemory,
@@ -13,18 +13,18 @@ import { runs } from "../support/runs.ts";
 const HEADS = { numKvHeads: 1, headDim: 256 };
 
 /** Layers by their caches, repeated. */
-function layers(...kinds: readonly (readonly [count: number, cache: LayerCache])[]) {
+function layers(...kinds: readonly (readonly [count: number, cache: CacheSpec])[]) {
   return kinds.flatMap(([count, cache]) => Array.from({ length: count }, () => cache));
 }
 
-function memoryOf(caches: readonly LayerCache[]): GroupMemory[] {
+function memoryOf(caches: readonly CacheSpec[]): GroupMemory[] {
   const sizes = { numLayers: caches.length, blockSize: 16 };
   return groupMemory(groupLayers(caches), { dtype: "f16" }, sizes);
 }
 
 Deno.test("planSlots() gives each layer of one group a slot, where a slab is a block", () => {
   for (const kind of ["full", "sliding_window"] as const) {
-    const cache = { kind, window: 100, numKvHeads: 2, headDim: 64 } as LayerCache;
+    const cache = { kind, window: 100, numKvHeads: 2, headDim: 64 } as CacheSpec;
     const groups = groupMemory(groupLayers(layers([6, cache])), { dtype: "int4" }, {
       ...{ numLayers: 6, blockSize: 16 },
     });
@@ -43,7 +43,7 @@ Deno.test("planSlots() gives each layer of one group a slot, where a slab is a b
 
 Deno.test("slabBytesOf() gives the published sizes of Llama-2-7B and Llama-3-70B in f16", () => {
   const tokenBytes = (numLayers: number, numKvHeads: number) => {
-    const cache: LayerCache = { kind: "full", numKvHeads, headDim: 128 };
+    const cache: CacheSpec = { kind: "full", numKvHeads, headDim: 128 };
     return slabBytesOf(planSlots(memoryOf(layers([numLayers, cache])))) / 16;
   };
   const contexts = [512, 1024, 2048, 4096, 8192];
@@ -53,7 +53,7 @@ Deno.test("slabBytesOf() gives the published sizes of Llama-2-7B and Llama-3-70B
 });
 
 Deno.test("planSlots() lays Gemma 3 1B over two slots: 11 and 2 rows, a slab of 2 or 11 blocks", () => {
-  const window: LayerCache = { kind: "sliding_window", window: 512, ...HEADS };
+  const window: CacheSpec = { kind: "sliding_window", window: 512, ...HEADS };
   const groups = memoryOf(layers([4, { kind: "full", ...HEADS }], [22, window]));
   const layout = planSlots(groups);
   const block = 16 * 2 * 2 * 256;
@@ -65,8 +65,8 @@ Deno.test("planSlots() lays Gemma 3 1B over two slots: 11 and 2 rows, a slab of 
 });
 
 Deno.test("planSlots() lays Granite 4 micro over four slots: 9 states and 1 layer each", () => {
-  const state: LayerCache = { kind: "state", stateBytes: 48 * 64 * 128 * 4 + 3 * 3328 * 4 };
-  const full: LayerCache = { kind: "full", numKvHeads: 8, headDim: 64 };
+  const state: CacheSpec = { kind: "state", stateBytes: 48 * 64 * 128 * 4 + 3 * 3328 * 4 };
+  const full: CacheSpec = { kind: "full", numKvHeads: 8, headDim: 64 };
   const { slabBytes, blocksPerSlab, places } = planSlots(memoryOf(layers([36, state], [4, full])));
   assertEquals(slabBytes.length, 4);
   const rows = (group: number, slot: number) =>

@@ -92,8 +92,8 @@ Deno.test({
       await until(
         "the reheat ends",
         async () =>
-          await after.metric('quire:warm_up_prefixes{state="left"') === 0 &&
-          await after.metric('quire:warm_up_prefixes{state="done"') > 0,
+          await after.metric('quire:reheat_prefixes{state="left"') === 0 &&
+          await after.metric('quire:reheat_prefixes{state="done"') > 0,
       );
       assertEquals(await after.metric("vllm:prompt_tokens_total"), 0);
       assertEquals(await chat(after), expected);

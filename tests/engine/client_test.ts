@@ -36,7 +36,7 @@ Deno.test("EngineClient.start() hands over the configuration and waits until the
 Deno.test("EngineClient.start() rejects with what the user can put right, and tries no more", async () => {
   const rig = new ClientRig();
   const starting = rig.client.start(CONFIG);
-  rig.worker.say({ type: "failed", message: "No config.json there", atStart: true });
+  rig.worker.say({ type: "failed", message: "No config.json there", isUsersMistake: true });
   await assertRejects(() => starting, StartupError, "No config.json there");
   assertEquals([rig.client.state, rig.client.failure], ["failed", "No config.json there"]);
   assertEquals(
@@ -100,8 +100,8 @@ Deno.test("EngineClient.command() resolves with the engine's answer, or rejects 
     { type: "command", id: 1, command: { type: "check_integrity" } },
   ]);
   const error = new RequestError("In use", { status: 409 }).data;
-  rig.worker.say({ type: "answer", id: 1, error });
-  rig.worker.say({ type: "answer", id: 0, value: { numPreempted: 2 } });
+  rig.worker.say({ type: "reply", id: 1, error });
+  rig.worker.say({ type: "reply", id: 0, value: { numPreempted: 2 } });
   assertEquals(await reset, { numPreempted: 2 });
   const { data } = await assertRejects(() => check, RequestError, "In use");
   assertEquals(data, error);
@@ -111,7 +111,7 @@ Deno.test("EngineClient.command() rejects when the isolate dies, and while there
   const rig = await new ClientRig().start();
   const answer = rig.client.command({ type: "check_integrity" });
   rig.worker.crash("Out of memory");
-  await assertRejects(() => answer, EngineUnavailableError, "before it answered");
+  await assertRejects(() => answer, EngineUnavailableError, "before it replied");
   await assertRejects(
     () => rig.client.command({ type: "check_integrity" }),
     EngineUnavailableError,
@@ -145,7 +145,7 @@ Deno.test("EngineClient hands what streams to the next isolate when one dies", a
   const unanswered = rig.client.submit(requestOf("b", 1));
   rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 5 });
   const dead = rig.worker;
-  dead.say({ type: "failed", message: "The GPU is gone", atStart: false });
+  dead.say({ type: "failed", message: "The GPU is gone", isUsersMistake: false });
   assertEquals([rig.client.state, rig.client.failure], ["restarting", "The GPU is gone"]);
   assertEquals([dead.isTerminated, rig.client.numInFlight], [true, 2]);
   assertEquals([rig.client.stats.numRunning, rig.client.stats.numWaiting], [0, 2]);
@@ -177,8 +177,8 @@ Deno.test("EngineClient hands what streams to the next isolate when one dies", a
     { type: "submit", request: { ...requestOf("b", 1), ...resumed() } },
   ]);
   assertEquals(rig.failures, ["The GPU is gone -> restarting"]);
-  const { numLosses, numReplayedRequests } = rig.client.stats;
-  assertEquals([rig.numReady, numLosses, numReplayedRequests], [2, 1, 2]);
+  const { numLosses, numResumedRequests } = rig.client.stats;
+  assertEquals([rig.numReady, numLosses, numResumedRequests], [2, 1, 2]);
 
   rig.worker.say({ type: "accepted", id: "a" });
   rig.worker.say({ type: "accepted", id: "b" });
@@ -211,13 +211,13 @@ Deno.test("EngineClient.outage says since when there is no engine, and when the 
   assertEquals(rig.client.outage, undefined);
   rig.worker.crash("boom");
   rig.clock.advance(30);
-  const base = { numLosses: 1, maxNumLosses: 3 };
+  const base = { numFailures: 1, maxNumFailures: 3 };
   assertEquals(rig.client.outage, { ...base, elapsedMs: 30, nextTryMs: 70 });
   rig.clock.advance(70);
   assertEquals(rig.client.outage, { ...base, elapsedMs: 100 });
   rig.worker.crash("boom");
   rig.clock.advance(50);
-  assertEquals(rig.client.outage, { ...base, numLosses: 2, elapsedMs: 150, nextTryMs: 150 });
+  assertEquals(rig.client.outage, { ...base, numFailures: 2, elapsedMs: 150, nextTryMs: 150 });
   rig.clock.advance(150);
   rig.worker.say({ type: "ready", info: FAKE_INFO });
   assertEquals(rig.client.outage, undefined);
@@ -240,7 +240,12 @@ Deno.test("EngineClient gives an engine that ran out of memory a smaller pool, d
     assertEquals(rig.client.notice, undefined);
     const started = () => rig.worker.received[0];
     const fail = (numBlocks: number) => {
-      rig.worker.say({ type: "failed", message: "full", atStart: false, isOutOfMemory: true });
+      rig.worker.say({
+        type: "failed",
+        message: "full",
+        isUsersMistake: false,
+        isOutOfMemory: true,
+      });
       rig.clock.advance(100_000);
       rig.worker.say({
         type: "ready",
@@ -384,7 +389,7 @@ Deno.test("EngineClient does not retry a restart that only the user can put righ
   const rig = await new ClientRig().start();
   rig.worker.crash("boom");
   rig.clock.advance(100);
-  rig.worker.say({ type: "failed", message: "The model is gone", atStart: true });
+  rig.worker.say({ type: "failed", message: "The model is gone", isUsersMistake: true });
   assertEquals([rig.client.state, rig.clock.pendingMs], ["failed", []]);
 });
 

@@ -28,7 +28,7 @@ Deno.test("EngineClient ends an isolate that answers nothing, and hands what it 
   pass(rig, 1000);
   assertEquals([rig.client.state, worker.isTerminated], ["restarting", true]);
   assertStringIncludes(rig.client.failure ?? "", "has not completed a step for 4 s");
-  await assertRejects(() => command, EngineUnavailableError, "before it answered");
+  await assertRejects(() => command, EngineUnavailableError, "before it replied");
   assertEquals([rig.lastFailure?.numKept, rig.lastFailure?.numFailed], [2, 0]);
   assertEquals(rig.lastFailure?.pauseMs, 2000, "its thread has some time to end");
   assertEquals(rig.clock.pendingMs, [2000], "only the restart is awaited");
@@ -145,7 +145,7 @@ Deno.test("EngineClient tries for ever where no number of failures is too many",
   const rig = await new ClientRig({ maxNumFailures: 0, maxDelayMs: 300 }).start();
   const pauses = [];
   for (let round = 0; round < 6; round++) {
-    if (round === 4) rig.worker.say({ type: "failed", message: "No model", atStart: true });
+    if (round === 4) rig.worker.say({ type: "failed", message: "No model", isUsersMistake: true });
     else rig.worker.crash("boom");
     pauses.push(...rig.clock.pendingMs);
     rig.clock.advance(pauses.at(-1)!);

@@ -21,7 +21,7 @@ const CONFIG: EngineConfig = {
   enablePrefixCaching: true,
   maxNumSeqs: 99,
   maxNumBatchedTokens: 99,
-  maxNumWaitingSeqs: 2,
+  maxNumQueuedSeqs: 2,
 };
 
 /** A session in an isolate that only takes notes. */
@@ -175,7 +175,7 @@ Deno.test("EngineSession tells the user's mistake at start, and leaves its end t
   rig.session.receive({ type: "start", config: CONFIG });
   await rig.outbox.until(() => rig.outbox.types.includes("failed"));
   assertEquals(rig.outbox.messages, [
-    { type: "failed", message: "No config.json there", atStart: true },
+    { type: "failed", message: "No config.json there", isUsersMistake: true },
   ]);
   assertEquals(rig.bugs, []);
 });
@@ -188,7 +188,7 @@ Deno.test("EngineSession ends with a lost device, which is nobody's bug", async 
   assertEquals(rig.outbox.messages.at(-1), {
     type: "failed",
     message: "The GPU is gone",
-    atStart: false,
+    isUsersMistake: false,
   });
   assertEquals(rig.bugs, []);
 });
@@ -205,7 +205,7 @@ Deno.test("EngineSession says when it ends for want of memory, of the device or 
     rig.session.receive({ type: "submit", request: requestOf("a", 1) });
     await rig.failed;
     const { message } = error;
-    const last = { type: "failed", message, atStart: false, isOutOfMemory: true } as const;
+    const last = { type: "failed", message, isUsersMistake: false, isOutOfMemory: true } as const;
     assertEquals([rig.outbox.messages.at(-1), rig.bugs], [last, []]);
   }
 });

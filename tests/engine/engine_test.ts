@@ -48,7 +48,7 @@ Deno.test("Engine answers a submission, then posts one message per step", async 
 
 Deno.test("Engine takes several decode steps as its pace says, and posts their tokens as events of one message", async () => {
   const lines: string[] = [];
-  const trace = new StepTraceWriter((line) => lines.push(line), new ManualClock());
+  const trace = new StepTraceWriter((line) => lines.push(line), { clock: new ManualClock() });
   const rig = new EngineRig({ maxDecodeSteps: 4 }, { pace: new StepPace(), trace });
   const { outbox } = rig;
   const request = requestOf("a", 5, { maxTokens: 7 });
@@ -308,10 +308,10 @@ Deno.test("Engine.command() is answered while idle, and the statistics follow", 
   rig.engine.command(7, { type: "reset_prefix_cache", preempt: false });
   rig.engine.command(8, { type: "check_integrity" });
   await rig.outbox.until(() => rig.outbox.stats.numCachedBlocks === 0);
-  const answers = rig.outbox.messages.filter(({ type }) => type === "answer");
+  const answers = rig.outbox.messages.filter(({ type }) => type === "reply");
   assertEquals(answers, [
-    { type: "answer", id: 7, value: { numPreempted: 0 } },
-    { type: "answer", id: 8, value: { numBlocks: 200, numFreeBlocks: 200, numCachedBlocks: 0 } },
+    { type: "reply", id: 7, value: { numPreempted: 0 } },
+    { type: "reply", id: 8, value: { numBlocks: 200, numFreeBlocks: 200, numCachedBlocks: 0 } },
   ]);
   await rig.finish();
 });
@@ -336,7 +336,7 @@ Deno.test("Engine.command() waits for the step in flight, and may be refused", a
   assertEquals(rig.outbox.types, ["accepted"]);
   device.resolve();
   await rig.outbox.untilEnd("a");
-  const answers = rig.outbox.messages.filter((message) => message.type === "answer");
+  const answers = rig.outbox.messages.filter((message) => message.type === "reply");
   assertEquals(answers.map(({ id, error, value }) => [id, error?.status, value]), [
     [0, 409, undefined],
     [1, undefined, { numPreempted: 1 }],
@@ -360,7 +360,7 @@ Deno.test("Engine.command() resizes the pool between steps, and answers stay wha
     rig.engine.command(id, { type: "resize_kv", numBlocks });
   }
   for (const { id } of requests) await rig.outbox.untilEnd(id);
-  const answers = rig.outbox.messages.filter((message) => message.type === "answer");
+  const answers = rig.outbox.messages.filter((message) => message.type === "reply");
   assertEquals(answers.map(({ value }) => (value as PoolResized).numAfter), sizes);
   for (const { id, sequences: [sequence] } of requests) {
     const { tokens } = generateAlone(sequence!.prompt, sequence!.params, 20);
@@ -376,8 +376,8 @@ Deno.test("Engine.command() refuses a resize that cannot be, with the numbers", 
   rig.rig.runner.maxNumBlocks = 9;
   rig.engine.command(0, { type: "resize_kv", numBlocks: 5 });
   rig.engine.command(1, { type: "resize_kv", numBlocks: 10 });
-  await rig.outbox.until(() => rig.outbox.types.filter((type) => type === "answer").length === 2);
-  const answers = rig.outbox.messages.filter((message) => message.type === "answer");
+  await rig.outbox.until(() => rig.outbox.types.filter((type) => type === "reply").length === 2);
+  const answers = rig.outbox.messages.filter((message) => message.type === "reply");
   assertEquals(answers.map(({ error }) => [error?.status, error?.code]), [
     [400, "kv_pool_too_small"],
     [409, "out_of_device_memory"],
@@ -388,17 +388,17 @@ Deno.test("Engine.command() refuses a resize that cannot be, with the numbers", 
   const paged = new SchedulerRig().runner;
   const fixed = new EngineRig({}, { runner: { run: (batch) => paged.run(batch) } });
   fixed.engine.command(0, { type: "resize_kv", numBlocks: 300 });
-  await fixed.outbox.until(() => fixed.outbox.types.includes("answer"));
-  const refused = fixed.outbox.messages.find((message) => message.type === "answer");
+  await fixed.outbox.until(() => fixed.outbox.types.includes("reply"));
+  const refused = fixed.outbox.messages.find((message) => message.type === "reply");
   assertEquals(refused?.error?.code, "kv_pool_fixed");
   await fixed.finish();
 });
 
 Deno.test("Engine lets the pool grow instead of preempting or waiting, as far as it may", async () => {
   const preemptions: [number, number, number][] = [];
-  for (const growthLimit of [0, 8, 100]) {
+  for (const maxNumBlocks of [0, 8, 100]) {
     const sizes = { numBlocks: 6, blockSize: 2, maxModelLen: 12 };
-    const rig = new EngineRig(sizes, { growthLimit });
+    const rig = new EngineRig(sizes, { maxNumBlocks });
     const requests = ["a", "b", "c", "d", "e"].map((id) => requestOf(id, 4, { maxTokens: 8 }));
     for (const request of requests) rig.engine.submit(request);
     for (const { id } of requests) await rig.outbox.untilEnd(id);
@@ -425,7 +425,7 @@ Deno.test("Engine posts what it holds back before the pool grows, which may take
       return memory.resizeKv(numBlocks, moves);
     },
   };
-  const rig = new EngineRig(sizes, { runner, growthLimit: 100 });
+  const rig = new EngineRig(sizes, { runner, maxNumBlocks: 100 });
   for (const id of ["a", "b"]) rig.engine.submit(requestOf(id, 4, { maxTokens: 8 }));
   for (const id of ["a", "b"]) await rig.outbox.untilEnd(id);
   await rig.finish();
@@ -453,7 +453,7 @@ Deno.test("Engine.pulse counts what is completed, and shows work that does not a
   };
   const rig = new EngineRig({ maxNumSeqs: 1 }, { runner });
   rig.engine.command(0, { type: "check_integrity" });
-  await rig.outbox.until(() => rig.outbox.types.includes("answer"));
+  await rig.outbox.until(() => rig.outbox.types.includes("reply"));
   await turn();
   assertEquals(rig.engine.pulse, { numAdvances: 1, isBusy: false });
   rig.engine.submit(requestOf("a", 1, { maxTokens: 3 }));
@@ -489,7 +489,7 @@ Deno.test("Engine.pulse shows a command that never ends as work", async () => {
     "0 running, 0 waiting, 6 of 6 blocks free, 0 evictable";
   assertEquals(rig.engine.pulse, { numAdvances: 0, isBusy: true, work });
   device.resolve();
-  await rig.outbox.until(() => rig.outbox.types.includes("answer"));
+  await rig.outbox.until(() => rig.outbox.types.includes("reply"));
   await turn();
   assertEquals(rig.engine.pulse, { numAdvances: 1, isBusy: false });
   await rig.finish();

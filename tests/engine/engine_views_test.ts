@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { AnswerOf, EngineCommand } from "../../src/core/engine_command.ts";
+import type { EngineCommand, ReplyOf } from "../../src/core/engine_command.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { Outbox } from "../support/outbox.ts";
@@ -45,12 +45,12 @@ class Viewed {
     this.#loop = this.engine.run();
   }
 
-  async command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>> {
+  async command<C extends EngineCommand>(command: C): Promise<ReplyOf<C>> {
     const id = this.#nextId++;
     this.engine.command(id, command);
     for (;;) {
-      const answer = this.outbox.messages.find((each) => each.type === "answer" && each.id === id);
-      if (answer?.type === "answer") return answer.value as AnswerOf<C>;
+      const reply = this.outbox.messages.find((each) => each.type === "reply" && each.id === id);
+      if (reply?.type === "reply") return reply.value as ReplyOf<C>;
       await new Promise((resolve) => setTimeout(resolve));
     }
   }

@@ -282,7 +282,7 @@ Deno.test("InFlightRequests.dropStalled() ends what the lost engine had begun an
   requests.deliver([token("runs", 0, 5)]);
   requests.begin(["stalls", "runs"]);
   requests.disconnect(ERROR);
-  requests.dropStalled(ERROR);
+  requests.dropUnanswered(ERROR);
   taken();
   requests.connect();
   assertEquals(taken().map(({ id }) => id), ["waits", "runs"]);

@@ -15,7 +15,7 @@ const CONFIG: EngineConfig = {
   enablePrefixCaching: true,
   maxNumSeqs: 4,
   maxNumBatchedTokens: 8,
-  maxNumWaitingSeqs: 2,
+  maxNumQueuedSeqs: 2,
 };
 
 /** A client whose isolates are real Workers around a fake model. */

@@ -8,15 +8,15 @@ Deno.test("PendingCommands.settle() answers each command with its own value or r
   const error = new RequestError("In use", { status: 409, code: "prefix_cache_in_use" }).data;
   commands.settle(b.id, undefined, error);
   commands.settle(a.id, { numPreempted: 3 }, undefined);
-  assertEquals(await a.answer, { numPreempted: 3 });
-  const { data } = await assertRejects(() => b.answer, RequestError, "In use");
+  assertEquals(await a.reply, { numPreempted: 3 });
+  const { data } = await assertRejects(() => b.reply, RequestError, "In use");
   assertEquals(data, error);
 });
 
-Deno.test("PendingCommands.failAll() rejects what waits, and a late answer is ignored", async () => {
+Deno.test("PendingCommands.failAll() rejects what waits, and a late reply is ignored", async () => {
   const commands = new PendingCommands();
-  const { id, answer } = commands.open();
+  const { id, reply } = commands.open();
   commands.failAll("The engine stopped");
-  await assertRejects(() => answer, EngineUnavailableError, "The engine stopped");
+  await assertRejects(() => reply, EngineUnavailableError, "The engine stopped");
   commands.settle(id, 1, undefined);
 });

@@ -83,13 +83,13 @@ class History {
   readonly #submissions: Promise<void>[] = [];
 
   constructor(sizes: RigOptions, losses: readonly Loss[]) {
-    const { prefixCache, maxNumWaitingSeqs } = new SchedulerRig(sizes).options;
+    const { prefixCache, maxNumQueuedSeqs } = new SchedulerRig(sizes).options;
     const { numBlocks = 1, blockSize = 1, maxModelLen = 1, maxNumSeqs = 1 } = sizes;
     const { maxNumBatchedTokens = 1 } = sizes;
     const limits = { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens };
-    this.info = { ...FAKE_INFO, ...limits, growthLimit: numBlocks, vocabSize: FAKE_VOCAB_SIZE };
+    this.info = { ...FAKE_INFO, ...limits, maxNumBlocks: numBlocks, vocabSize: FAKE_VOCAB_SIZE };
     const enablePrefixCaching = prefixCache !== undefined;
-    const config = { ...CLIENT_CONFIG, enablePrefixCaching, maxNumWaitingSeqs, maxModelLen };
+    const config = { ...CLIENT_CONFIG, enablePrefixCaching, maxNumQueuedSeqs, maxModelLen };
     this.#config = { ...config, numBlocksOverride: numBlocks };
     const left = [...losses];
     this.client = new EngineClient({
@@ -203,14 +203,14 @@ Deno.test("EngineClient gives every request its answer over any arrivals, aborts
         }
         numTokens += (await answer.events).filter(({ token }) => token !== undefined).length;
       }
-      const { numLosses, numGeneratedTokens, numReplayedRequests } = client.stats;
+      const { numLosses, numGeneratedTokens, numResumedRequests } = client.stats;
       if (numDropped > numDroppedBefore) assert(numLosses >= 3, `after ${numLosses} losses`);
       assertEquals(numGeneratedTokens, numTokens, "each token counts once");
       await client.command({ type: "check_integrity" });
       const { numFreeBlocks, numCachedBlocks, numBlocks } = client.stats;
       assertEquals([client.numInFlight, numFreeBlocks + numCachedBlocks], [0, numBlocks]);
       client.close();
-      numReplayed += numReplayedRequests;
+      numReplayed += numResumedRequests;
       numLost += numLosses;
     }),
     { seed: 14, numRuns: runs(300) },

@@ -18,9 +18,9 @@ const PLAN: TraceRecord = {
       tokens: Uint32Array.of(5, 0xffffffff),
       start: 9,
       score: { rows: Uint32Array.of(1), tokens: Uint32Array.of(4), numLogprobs: 0 },
-      pool: { firstRow: 0, numRows: 2, before: Float32Array.of(0.1, -3) },
+      pooling: { firstRow: 0, numRows: 2, before: Float32Array.of(0.1, -3) },
       blockTables: [[4, 2, 0]],
-      sample: {
+      draw: {
         ...{ temperature: 0.1, topK: 0, topP: 1, minP: 0, seed: 2 ** 53 - 1, outputIndex: 0 },
         adjustment: {
           ...{ repetitionPenalty: 1.5, frequencyPenalty: 0, presencePenalty: -1 },

@@ -21,7 +21,7 @@ const CONFIG: EngineConfig = {
   maxModelLen: 512,
   maxNumSeqs: 16,
   maxNumBatchedTokens: 512,
-  maxNumWaitingSeqs: 64,
+  maxNumQueuedSeqs: 64,
 };
 
 const SCHEMA = {
@@ -79,12 +79,12 @@ async function serve(lossSteps: readonly number[]) {
     const events = await readEvents(response);
     return events.map((event) => event === "[DONE]" ? event : event.error ?? event.choices);
   }));
-  const { numLosses, numReplayedRequests } = client.stats;
+  const { numLosses, numResumedRequests } = client.stats;
   await client.drain(10_000);
   client.close();
   text.close();
   grammars.close();
-  return { answers, reasons, numLosses, numReplayedRequests };
+  return { answers, reasons, numLosses, numResumedRequests };
 }
 
 gpuTest("a WebGPU device is destroyed three times: every stream has the same events", async () => {
@@ -93,6 +93,6 @@ gpuTest("a WebGPU device is destroyed three times: every stream has the same eve
   const struck = await serve([9, 12, 8]);
   assertEquals([struck.numLosses, struck.reasons.length], [3, 3]);
   for (const reason of struck.reasons) assertMatch(reason, /GPU device lost \(destroyed\)/);
-  assert(struck.numReplayedRequests >= 3 * 4);
+  assert(struck.numResumedRequests >= 3 * 4);
   struck.answers.forEach((answer, i) => assertEquals(answer, calm.answers[i], `request ${i}`));
 });

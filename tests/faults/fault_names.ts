@@ -24,7 +24,7 @@ export const FAULT_INFO: EngineInfo = {
   maxModelLen: 100_000,
   blockSize: 16,
   numBlocks: 200_000,
-  growthLimit: 200_000,
+  maxNumBlocks: 200_000,
   maxNumSeqs: 32,
   maxNumBatchedTokens: 64,
 };

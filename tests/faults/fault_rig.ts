@@ -15,7 +15,7 @@ const CONFIG: EngineConfig = {
   enablePrefixCaching: true,
   maxNumSeqs: FAULT_INFO.maxNumSeqs,
   maxNumBatchedTokens: FAULT_INFO.maxNumBatchedTokens,
-  maxNumWaitingSeqs: 64,
+  maxNumQueuedSeqs: 64,
 };
 
 /** Streams, and requests for a whole answer, that are under way when a fault happens. */

@@ -38,7 +38,7 @@ async function run({ chunks }: Batch): Promise<ChunkResult[]> {
     const name = [...tokens].map((token) => FAULTS.get(token)).find((fault) => fault);
     if (name !== undefined) await ACTS[name]();
   }
-  const drawn = chunks.filter(({ sample }) => sample !== undefined);
+  const drawn = chunks.filter(({ draw }) => draw !== undefined);
   return drawn.map(({ sequenceId }) => ({
     sequenceId,
     outputs: [{ type: "token", token: LETTER }],

@@ -68,7 +68,7 @@ for (const [fault, reason] of Object.entries(REASONS) as [FaultName, RegExp][]) 
     assertEquals(await metric(url, "quire:engine_restarts_total"), 3);
     assertEquals(await metric(url, "quire:engine_losses_total"), 3);
     // More where others are suspected, too, and tried alone before the culprit is.
-    assert(await metric(url, "quire:replayed_requests_total") >= 21 + 1 + 20);
+    assert(await metric(url, "quire:resumed_requests_total") >= 21 + 1 + 20);
     assertEquals(await metric(url, 'quire:engine_state{state="ready"'), 1);
     assertEquals(await metric(url, 'quire:engine_state{state="restarting"'), 0);
   });

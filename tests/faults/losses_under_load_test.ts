@@ -20,7 +20,7 @@ const INFO: EngineInfo = {
   maxModelLen: 256,
   blockSize: 4,
   numBlocks: 1024,
-  growthLimit: 1024,
+  maxNumBlocks: 1024,
   maxNumSeqs: 32,
   // One step computes all that is kept again.
   maxNumBatchedTokens: 8192,
@@ -35,7 +35,7 @@ const CONFIG: EngineConfig = {
   enablePrefixCaching: true,
   maxNumSeqs: INFO.maxNumSeqs,
   maxNumBatchedTokens: INFO.maxNumBatchedTokens,
-  maxNumWaitingSeqs: 128,
+  maxNumQueuedSeqs: 128,
 };
 
 /** A request, and after how many events of its stream its client leaves. */

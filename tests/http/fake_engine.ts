@@ -1,4 +1,4 @@
-import type { AnswerOf, CommandAnswers, EngineCommand } from "../../src/core/engine_command.ts";
+import type { CommandReplies, EngineCommand, ReplyOf } from "../../src/core/engine_command.ts";
 import type { EngineInfo } from "../../src/core/engine_config.ts";
 import { type EngineStats, zeroStats } from "../../src/core/engine_stats.ts";
 import type {
@@ -9,7 +9,7 @@ import type {
   GenerationRequest,
   Outage,
 } from "../../src/core/generation.ts";
-import { ReplayLog } from "../../src/base/replay_log.ts";
+import { NumberedLog } from "../../src/base/numbered_log.ts";
 import type { LoggedDecision } from "../../src/core/kv_decision.ts";
 import type { KvEvent } from "../../src/core/kv_event.ts";
 import type { PromptReadout, PromptReport } from "../../src/core/prompt_readout.ts";
@@ -37,7 +37,7 @@ export const INFO: EngineInfo = {
   blockSize: 16,
   numBlocks: 64,
   kvCacheBytes: 65536,
-  growthLimit: 64,
+  maxNumBlocks: 64,
   kvCacheDtype: "f16",
   maxNumSeqs: 8,
   maxNumBatchedTokens: 64,
@@ -99,11 +99,11 @@ export class FakeEngine implements EnginePort {
   /** Steps wait for {@link step} when set. */
   isManual = false;
   readonly requests: GenerationRequest[] = [];
-  readonly kvEvents: ReplayLog<KvEvent> = new ReplayLog(64);
-  readonly decisions: ReplayLog<LoggedDecision> = new ReplayLog(64);
+  readonly kvEvents: NumberedLog<KvEvent> = new NumberedLog(64);
+  readonly decisions: NumberedLog<LoggedDecision> = new NumberedLog(64);
   readonly commands: EngineCommand[] = [];
   /** What commands are answered. */
-  answers: CommandAnswers = {
+  answers: CommandReplies = {
     reset_prefix_cache: { numPreempted: 0 },
     pin_prefix: { numBlocks: 2, numTokens: 32, numPinned: 5, maxNumPinned: 32 },
     unpin_prefix: { wasPinned: true },
@@ -139,10 +139,10 @@ export class FakeEngine implements EnginePort {
     return Promise.resolve(run);
   }
 
-  command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>> {
+  command<C extends EngineCommand>(command: C): Promise<ReplyOf<C>> {
     if (this.refusal !== undefined) return Promise.reject(this.refusal);
     this.commands.push(command);
-    return Promise.resolve(this.answers[command.type] as AnswerOf<C>);
+    return Promise.resolve(this.answers[command.type] as ReplyOf<C>);
   }
 
   get numInFlight(): number {

@@ -21,12 +21,12 @@ Deno.test("healthRoute() says what has been lost, what is kept, and when another
   const server = testServer();
   server.engine.state = "restarting";
   Object.defineProperty(server.engine, "numInFlight", { value: 3 });
-  const outage = { elapsedMs: 1500, numLosses: 2, maxNumLosses: 5, nextTryMs: 250 };
+  const outage = { elapsedMs: 1500, numFailures: 2, maxNumFailures: 5, nextTryMs: 250 };
   const told = async () => (await (await server.request("/health")).json()).outage;
   server.engine.outage = outage;
-  const words = { seconds: 1.5, losses_in_a_row: 2, requests_kept: 3 };
-  assertEquals(await told(), { ...words, losses_allowed: 5, next_try_in_seconds: 0.25 });
-  server.engine.outage = { elapsedMs: 1500, numLosses: 2 };
+  const words = { seconds: 1.5, failures_in_a_row: 2, requests_kept: 3 };
+  assertEquals(await told(), { ...words, failures_allowed: 5, next_try_in_seconds: 0.25 });
+  server.engine.outage = { elapsedMs: 1500, numFailures: 2 };
   assertEquals(await told(), words);
 });
 

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { ReplayLog } from "../../src/base/replay_log.ts";
+import { NumberedLog } from "../../src/base/numbered_log.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { LoggedDecision } from "../../src/core/kv_decision.ts";
 import { KvRecorder } from "../../src/engine/kv_recorder.ts";
@@ -216,7 +216,7 @@ Deno.test("ServingMetrics counts no part that a sequence has not come through", 
 });
 
 Deno.test("RequestTraces keeps the first and the latest marks of a long way, and all counts", () => {
-  const log = new ReplayLog<LoggedDecision>(1000);
+  const log = new NumberedLog<LoggedDecision>(1000);
   const traces = new RequestTraces(log);
   const chunk = (start: number) =>
     ({
@@ -239,7 +239,7 @@ Deno.test("RequestTraces keeps the first and the latest marks of a long way, and
 });
 
 Deno.test("RequestTraces forgets the oldest requests, and never the only one", () => {
-  const log = new ReplayLog<LoggedDecision>(1000);
+  const log = new NumberedLog<LoggedDecision>(1000);
   const traces = new RequestTraces(log, 3);
   const queue = (requestId: string, index: number) =>
     ({ type: "queue", requestId, index, sequenceId: index, numTokens: 1, step: 0 }) as const;
@@ -253,7 +253,7 @@ Deno.test("RequestTraces forgets the oldest requests, and never the only one", (
 });
 
 Deno.test("RequestTraces goes on with a request whose engine was lost", () => {
-  const log = new ReplayLog<LoggedDecision>(1000);
+  const log = new NumberedLog<LoggedDecision>(1000);
   const traces = new RequestTraces(log);
   const mark = { requestId: "r", index: 0, step: 0 };
   const first = { ...mark, sequenceId: 7 };
@@ -276,7 +276,7 @@ Deno.test("RequestTraces goes on with a request whose engine was lost", () => {
 });
 
 Deno.test("RequestTraces gives the answers of a search one record, and none a negative time", () => {
-  const log = new ReplayLog<LoggedDecision>(1000);
+  const log = new NumberedLog<LoggedDecision>(1000);
   const traces = new RequestTraces(log);
   const mark = { requestId: "r", sequenceId: 1, step: 0 };
   log.append([

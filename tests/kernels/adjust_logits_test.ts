@@ -1,10 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { adjustLogitsCall } from "../../kernels/sampling/adjust_logits.ts";
 import { samplingCalls, segmentsWords } from "../../kernels/sampling/sampling.ts";
-import { LOWEST } from "../../kernels/sampling/segments.ts";
+import { LOWEST } from "../../kernels/sampling/logit_range.ts";
 import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
-import type { LogitAdjustment, SampleRequest } from "../../src/core/batch.ts";
+import type { DrawRequest, LogitAdjustment } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
 import { bitsToF32 } from "../../src/base/float_bits.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
@@ -28,7 +28,7 @@ function adjustmentOf(
   };
 }
 
-function pack(samples: readonly SampleRequest[]): { words: Uint32Array; dims: StepDims } {
+function pack(samples: readonly DrawRequest[]): { words: Uint32Array; dims: StepDims } {
   const limits = { maxBlocksPerSeq: 1, blockSize: 8, queryTile: 8, splitLen: 8 };
   const { length } = samples;
   const packer = new StepPacker({
@@ -88,7 +88,7 @@ Deno.test("adjust_logits' definition bans what the bitmask leaves out or does no
 });
 
 /** Rows without adjustment, with few and many entries, with bitmasks shared and short. */
-function requests(V: number): SampleRequest[] {
+function requests(V: number): DrawRequest[] {
   const shared = Uint32Array.from({ length: Math.ceil(V / 32) }, (_, i) => 0x5a5a5a5a ^ i);
   const penalties = { repetitionPenalty: 1.3, frequencyPenalty: 0.7, presencePenalty: -0.4 };
   const many = Array.from(

@@ -149,7 +149,7 @@ Deno.test("productCalls() and normProductCalls() halve rows for the units, and o
 Deno.test("productOf() knows a call of gemm_subgroup_matrix, and that cast_rows_f16 is none", () => {
   const buffer = { label: "any", bytes: 4 };
   const buffers = { step: buffer, x: buffer, codes: buffer, scales: buffer, w: buffer, y: buffer };
-  const product = { label: "o", rows: "samples", ...ODD, dtype: "int4g32" } as const;
+  const product = { label: "o", rows: "draws", ...ODD, dtype: "int4g32" } as const;
   const tuning = { ...GPU_TUNING, matrixTiles: matrixTilesOf(NVIDIA) };
   const [halving, ...others] = gemmSubgroupMatrixCalls(product, buffers, tuning);
   assertEquals(productOf(halving!), undefined);

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { HIGHEST, isOverflow, logitRangeWgsl, LOWEST } from "../../kernels/sampling/logit_range.ts";
 import { samplingCalls, segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
-import type { LogitAdjustment, SampleRequest } from "../../src/core/batch.ts";
+import type { DrawRequest, LogitAdjustment } from "../../src/core/batch.ts";
 import { MIN_TEMPERATURE } from "../../src/core/sampling_params.ts";
 import type { Device } from "../../src/device/device.ts";
 import { bitsToF32, f32ToBits } from "../../src/base/float_bits.ts";
@@ -28,7 +28,7 @@ const TEMPERATURES = [
   ...[1 - 2 ** -53, 1, 1 + 2 ** -52, 2 - 2 ** -52, 2, 100],
 ];
 
-function pack(samples: readonly SampleRequest[]): { words: Uint32Array; dims: StepDims } {
+function pack(samples: readonly DrawRequest[]): { words: Uint32Array; dims: StepDims } {
   const { length } = samples;
   const packer = new StepPacker({
     ...{ maxBlocksPerSeq: 1, blockSize: 8, queryTile: 8, splitLen: 8 },
@@ -43,7 +43,7 @@ function pack(samples: readonly SampleRequest[]): { words: Uint32Array; dims: St
 /** The tokens of all samples; NONE where a row draws nothing. */
 async function draw(
   device: Device,
-  samples: readonly SampleRequest[],
+  samples: readonly DrawRequest[],
   rows: readonly Float32Array[],
   tuning = TUNINGS[0]!,
 ): Promise<number[]> {
@@ -138,7 +138,7 @@ function adjustment(
 }
 
 /** Draws of every kind: each takes its own way through the kernels. */
-function waysOfDrawing(): SampleRequest[] {
+function waysOfDrawing(): DrawRequest[] {
   const one = Uint32Array.of(0b10);
   return [
     GREEDY,

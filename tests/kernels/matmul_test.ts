@@ -3,10 +3,10 @@ import { type Epilogue, weightRows } from "../../kernels/matmul/epilogue.ts";
 import { matmulCalls } from "../../kernels/matmul/matmul.ts";
 import { normMatmulCalls } from "../../kernels/matmul/norm_matmul.ts";
 import {
+  DRAW,
+  DRAW_WORDS,
   HEADER_WORDS,
   NO_WORK,
-  SAMPLE,
-  SAMPLE_WORDS,
   STEP,
   type StepDims,
 } from "../../kernels/step.ts";
@@ -70,16 +70,16 @@ const always = () => true;
 
 /** A step of `numTokens` rows, of which `drawn` are drawn from. */
 function stepOf(numTokens: number, drawn: readonly number[] = []): Uint32Array {
-  const words = new Uint32Array(HEADER_WORDS + drawn.length * SAMPLE_WORDS);
+  const words = new Uint32Array(HEADER_WORDS + drawn.length * DRAW_WORDS);
   words[STEP.numTokens] = numTokens;
-  words[STEP.numSamples] = drawn.length;
-  words[STEP.samples] = HEADER_WORDS;
-  drawn.forEach((row, i) => words[HEADER_WORDS + i * SAMPLE_WORDS + SAMPLE.row] = row);
+  words[STEP.numDraws] = drawn.length;
+  words[STEP.draws] = HEADER_WORDS;
+  drawn.forEach((row, i) => words[HEADER_WORDS + i * DRAW_WORDS + DRAW.row] = row);
   return words;
 }
 
-function dimsOf(numTokens: number, numSamples = 0): StepDims {
-  return { ...NO_WORK, numTokens, numSamples };
+function dimsOf(numTokens: number, numDraws = 0): StepDims {
+  return { ...NO_WORK, numTokens, numDraws };
 }
 
 /** `rows` rows of noise and three of NaN, which must not be read. */
@@ -151,7 +151,7 @@ tuningTest("norm_matmul agrees with the definition", always, async (gpu, tuning)
 
 tuningTest("norm_matmul packs the rows that are drawn from", always, async (gpu, tuning) => {
   const [n, k] = [20, 64];
-  const product = { label: "test", rows: "samples", n, k, dtype: "f16", eps: 1e-5 } as const;
+  const product = { label: "test", rows: "draws", n, k, dtype: "f16", eps: 1e-5 } as const;
   for (const drawn of [[6], [0, 6], [1, 2, 3, 5, 6]]) {
     const { actual, expected } = await runBoth(
       gpu,

@@ -1,7 +1,7 @@
 /** Sums of runs of rows, and log-probabilities of tokens that are forced. */
 import { assertEquals } from "@std/assert";
 import { poolRowsCall } from "../../kernels/norm/pool_rows.ts";
-import { HEADER_WORDS, NO_WORK, POOL_WORDS, STEP } from "../../kernels/step.ts";
+import { HEADER_WORDS, NO_WORK, POOLING_WORDS, STEP } from "../../kernels/step.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";
 
 /** `[firstRow, numRows]` of each run. */
@@ -9,10 +9,10 @@ const RUNS = [[0, 1], [3, 5], [2, 9], [11, 1]] as const;
 const NUM_ROWS = 12;
 
 function stepOf(runs: readonly (readonly [number, number])[]): Uint32Array {
-  const words = new Uint32Array(HEADER_WORDS + POOL_WORDS * runs.length);
+  const words = new Uint32Array(HEADER_WORDS + POOLING_WORDS * runs.length);
   words[STEP.numTokens] = NUM_ROWS;
-  words[STEP.numPools] = runs.length;
-  words[STEP.pools] = HEADER_WORDS;
+  words[STEP.numPoolings] = runs.length;
+  words[STEP.poolings] = HEADER_WORDS;
   words.set(runs.flat(), HEADER_WORDS);
   return words;
 }
@@ -25,7 +25,7 @@ for (const lanes of [8, 64]) {
         gpu,
         { step: stepOf(RUNS), x: noise(NUM_ROWS * e, 4), out: before },
         (b) => [poolRowsCall({ e, lanes }, b as never)],
-        { ...NO_WORK, numTokens: NUM_ROWS, numPools: RUNS.length },
+        { ...NO_WORK, numTokens: NUM_ROWS, numPoolings: RUNS.length },
         "out",
       );
       assertEquals(actual.u32, expected.u32);
@@ -44,7 +44,7 @@ for (const lanes of [8, 64]) {
           gpu,
           { step: stepOf([run]), x, out },
           (b) => [poolRowsCall({ e, lanes }, b as never)],
-          { ...NO_WORK, numTokens: NUM_ROWS, numPools: 1 },
+          { ...NO_WORK, numTokens: NUM_ROWS, numPoolings: 1 },
           "out",
         )).actual.f32.slice(0, e);
       const whole = await sumOf([1, 10], new Float32Array(e));

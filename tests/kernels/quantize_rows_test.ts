@@ -89,7 +89,7 @@ for (const k of WIDTHS) {
   });
 }
 
-for (const rows of ["tokens", "samples"] as const) {
+for (const rows of ["tokens", "draws"] as const) {
   for (const lanes of [8, 64]) {
     gpuTest(`norm_quantize agrees with the definition: ${rows}, ${lanes} lanes`, async (gpu) => {
       const step = packStep(CHUNKS, { ...POOL, sampled: true });

@@ -59,7 +59,7 @@ gpuTest("embed_tokens multiplies by a factor", async (gpu) => {
   }
 });
 
-for (const rows of ["tokens", "samples"] as const) {
+for (const rows of ["tokens", "draws"] as const) {
   for (const LANES of [8, 64]) {
     gpuTest(`rms_norm agrees with the definition: ${rows}, ${LANES} lanes`, async (gpu) => {
       const E = 100;

@@ -3,14 +3,14 @@ import { samplingCalls, segmentsWords } from "../../kernels/sampling/sampling.ts
 import { MAX_LOGPROBS } from "../../src/core/sampling_params.ts";
 import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
 import {
-  SAMPLE,
-  SAMPLE_WORDS,
+  DRAW,
+  DRAW_WORDS,
   SAMPLED,
   SAMPLED_WORDS,
   STEP,
   type StepDims,
 } from "../../kernels/step.ts";
-import type { SampleRequest } from "../../src/core/batch.ts";
+import type { DrawRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { bitsToF32 } from "../../src/base/float_bits.ts";
@@ -29,7 +29,7 @@ const FEW_LANES = TUNINGS["two phases, 8 lanes"];
 
 const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
 
-function sampleStep(samples: readonly SampleRequest[]): { words: Uint32Array; dims: StepDims } {
+function sampleStep(samples: readonly DrawRequest[]): { words: Uint32Array; dims: StepDims } {
   const limits = { maxBlocksPerSeq: 1, blockSize: 8, queryTile: 8, splitLen: 8 };
   const { length } = samples;
   const packer = new StepPacker({
@@ -50,8 +50,8 @@ function sampleStep(samples: readonly SampleRequest[]): { words: Uint32Array; di
 }
 
 /** Every combination of filters on rows of random logits, a few draws each. */
-function requests(): SampleRequest[] {
-  const all: SampleRequest[] = [];
+function requests(): DrawRequest[] {
+  const all: DrawRequest[] = [];
   for (const temperature of [0, 0.3, 1, 1.7]) {
     for (const topK of [0, 1, 3, 40]) {
       for (const topP of [1, 0.9, 0.3, 1e-6]) {
@@ -76,7 +76,7 @@ function requests(): SampleRequest[] {
 /** Draws all samples on both devices and compares what came out; returns the tokens. */
 async function checkAgreement(
   gpu: Device,
-  samples: readonly SampleRequest[],
+  samples: readonly DrawRequest[],
   logits: Float32Array,
   tuning: SamplingTuning,
 ): Promise<number[]> {
@@ -147,7 +147,7 @@ async function checkForced(gpu: Device, tuning: SamplingTuning): Promise<void> {
   const { words, dims } = sampleStep(samples);
   const step = words.slice();
   forced.forEach((token, i) => {
-    step[step[STEP.samples]! + i * SAMPLE_WORDS + SAMPLE.forced] = token + 1;
+    step[step[STEP.draws]! + i * DRAW_WORDS + DRAW.forced] = token + 1;
   });
   const logits = noise(forced.length * V, 4, 6);
   // The last row has overflowed: nothing is known of it.
@@ -202,7 +202,7 @@ gpuTest("sample_tokens agrees with the definition over large vocabularies", asyn
 
 async function tokensOf(
   device: Device,
-  samples: readonly SampleRequest[],
+  samples: readonly DrawRequest[],
   logits: Float32Array,
 ): Promise<number[]> {
   const V = logits.length / samples.length;

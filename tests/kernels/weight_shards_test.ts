@@ -4,10 +4,10 @@ import { type Epilogue, weightRows } from "../../kernels/matmul/epilogue.ts";
 import { isW8a8 } from "../../kernels/matmul/w8a8_product.ts";
 import { normProductCalls, productCalls } from "../../kernels/matmul/product.ts";
 import {
+  DRAW,
+  DRAW_WORDS,
   HEADER_WORDS,
   NO_WORK,
-  SAMPLE,
-  SAMPLE_WORDS,
   STEP,
   type StepDims,
 } from "../../kernels/step.ts";
@@ -70,16 +70,16 @@ function quantizedRows(numRows: number, k: number): Contents {
 }
 
 function step(numTokens: number): { words: Uint32Array; dims: StepDims } {
-  const words = new Uint32Array(HEADER_WORDS + DRAWN.length * SAMPLE_WORDS + numTokens);
+  const words = new Uint32Array(HEADER_WORDS + DRAWN.length * DRAW_WORDS + numTokens);
   words[STEP.numTokens] = numTokens;
-  words[STEP.numSamples] = DRAWN.length;
-  words[STEP.samples] = HEADER_WORDS;
-  words[STEP.tokens] = HEADER_WORDS + DRAWN.length * SAMPLE_WORDS;
-  DRAWN.forEach((row, i) => words[HEADER_WORDS + i * SAMPLE_WORDS + SAMPLE.row] = row);
+  words[STEP.numDraws] = DRAWN.length;
+  words[STEP.draws] = HEADER_WORDS;
+  words[STEP.tokens] = HEADER_WORDS + DRAWN.length * DRAW_WORDS;
+  DRAWN.forEach((row, i) => words[HEADER_WORDS + i * DRAW_WORDS + DRAW.row] = row);
   // Tokens on both sides of every cut, and one that the vocabulary does not have.
   const tokens = [41, 0, 1, 69, 42, 70, 2];
   for (let i = 0; i < numTokens; i++) words[words[STEP.tokens]! + i] = tokens[i % tokens.length]!;
-  return { words, dims: { ...NO_WORK, numTokens, numSamples: DRAWN.length } };
+  return { words, dims: { ...NO_WORK, numTokens, numDraws: DRAWN.length } };
 }
 
 interface Case {
@@ -158,7 +158,7 @@ for (const dtype of WEIGHT_DTYPES) {
   }
 }
 
-for (const rows of ["tokens", "samples"] as const) {
+for (const rows of ["tokens", "draws"] as const) {
   for (const [name, tuning, k] of tuningsFor("int4g32")) {
     gpuTest(
       `normProductCalls() gives the same bits with a matrix in shards: ${rows}, ${name}`,

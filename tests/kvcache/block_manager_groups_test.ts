@@ -1,12 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { FULL, STATE, windowOf } from "../support/kv_groups.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
 
 const BLOCK_SIZE = 4;
 
-function managerOf(groups: readonly LayerCache[], numBlocks: number, blocksPerSlab?: number[]) {
+function managerOf(groups: readonly CacheSpec[], numBlocks: number, blocksPerSlab?: number[]) {
   return new BlockManager({
     groups,
     numBlocks,
@@ -27,15 +27,15 @@ function tokensOf(seed: number, count: number): Uint32Array {
 function compute(
   blocks: BlockManager,
   id: number,
-  { tokens, from, end, stops }: {
+  { tokens, from, end, chunkEnds }: {
     tokens: Uint32Array;
     from: number;
     end: number;
-    stops: readonly number[];
+    chunkEnds: readonly number[];
   },
 ): void {
   for (let at = from; at < end;) {
-    const stop = stops.find((position) => position > at) ?? Infinity;
+    const stop = chunkEnds.find((position) => position > at) ?? Infinity;
     const next = Math.min(end, at + 8, stop);
     assert(blocks.tryExtend(id, next), `no blocks for ${next} positions`);
     blocks.takeCopies();
@@ -50,8 +50,8 @@ function compute(
 function serve(blocks: BlockManager, id: number, tokens: Uint32Array): number {
   const admission = blocks.tryAdmit(id, tokens);
   assert(admission !== undefined, `sequence ${id} does not fit`);
-  const { numCachedTokens: from, stops } = admission;
-  compute(blocks, id, { tokens, from, end: tokens.length, stops });
+  const { numCachedTokens: from, chunkEnds } = admission;
+  compute(blocks, id, { tokens, from, end: tokens.length, chunkEnds });
   return from;
 }
 
@@ -61,7 +61,7 @@ Deno.test("BlockManager keeps the tail of a window and all of full attention", (
   // 11 blocks of full attention, and of the window the two before position 40 and the last.
   assertEquals(blocks.numInUse, 11 + 3);
   blocks.free(1);
-  assertEquals([blocks.numCached, blocks.numInUse], [10 + 2, 0]);
+  assertEquals([blocks.numIdle, blocks.numInUse], [10 + 2, 0]);
   assertEquals(blocks.numTokensCached(tokensOf(1, 41)), 40);
   assertEquals(blocks.numTokensCached(tokensOf(1, 39)), 0, "no tail is kept before");
 });
@@ -88,14 +88,14 @@ Deno.test("BlockManager loses nothing of what either of two cold twins has publi
   for (const other of [STATE, windowOf(8)]) {
     const blocks = managerOf([FULL, other], 48);
     const [prompt, long] = [tokensOf(1, 21), tokensOf(1, 41)];
-    const stops = blocks.tryAdmit(1, prompt)!.stops;
+    const chunkEnds = blocks.tryAdmit(1, prompt)!.chunkEnds;
     const twin = blocks.tryAdmit(2, long)!;
     assertEquals(twin.numCachedTokens, 0, "both are cold");
-    compute(blocks, 1, { tokens: prompt, from: 0, end: 21, stops });
-    compute(blocks, 2, { tokens: long, from: 0, end: 36, stops: twin.stops });
+    compute(blocks, 1, { tokens: prompt, from: 0, end: 21, chunkEnds });
+    compute(blocks, 2, { tokens: long, from: 0, end: 36, chunkEnds: twin.chunkEnds });
     blocks.free(1);
     // The first's blocks are nobody's now: those of the second take their place.
-    compute(blocks, 2, { tokens: long, from: 36, end: 41, stops: twin.stops });
+    compute(blocks, 2, { tokens: long, from: 36, end: 41, chunkEnds: twin.chunkEnds });
     for (let id = 3; id < 9; id++) {
       serve(blocks, id, tokensOf(id, 41));
       blocks.free(id);

@@ -269,7 +269,7 @@ class Pair {
   #compare(): void {
     const { manager, model } = this;
     manager.checkIntegrity();
-    const { numFree, numCached, numEvicted, numTables } = manager;
+    const { numFree, numIdle: numCached, numEvicted, numSequences: numTables } = manager;
     const counts = [numFree, numCached, numEvicted, numTables];
     const expected = [model.numFree, model.numIdle, model.numEvicted, model.tables.size];
     assertEquals(counts, expected, "free, idle, evicted, tables");

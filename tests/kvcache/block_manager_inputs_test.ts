@@ -64,12 +64,12 @@ Deno.test("BlockManager computes an input once, counts its users and keeps it wh
   assertEquals([held?.length, blocks.inputBlocks(1, ENCODER, "image")], [3, held]);
   assertEquals(blocks.numInUse, 4 + 4 + 3);
   blocks.free(0);
-  assertEquals([blocks.numInUse, blocks.numCached], [4 + 3, 0]);
+  assertEquals([blocks.numInUse, blocks.numIdle], [4 + 3, 0]);
   blocks.free(1);
-  assertEquals([blocks.numInUse, blocks.numCached], [0, 3]);
+  assertEquals([blocks.numInUse, blocks.numIdle], [0, 3]);
   blocks.checkIntegrity();
   blocks.clearCache();
-  assertEquals([blocks.numCached, blocks.numFree, blocks.numReset], [0, 14, 3]);
+  assertEquals([blocks.numIdle, blocks.numFree, blocks.numReset], [0, 14, 3]);
   assertEquals(admit(blocks, 2, 16), ["image"]);
 });
 
@@ -78,9 +78,9 @@ Deno.test("BlockManager drops the output for an input whole, and tells it by one
   admit(blocks, 0, 1);
   blocks.publishInput(0, "image");
   blocks.free(0);
-  assertEquals([blocks.numCached, blocks.numFree], [3, 1]);
+  assertEquals([blocks.numIdle, blocks.numFree], [3, 1]);
   assert(blocks.tryAdmit(1, TOKENS.subarray(0, 8)));
-  assertEquals([blocks.numCached, blocks.numFree, blocks.numEvicted], [0, 2, 3]);
+  assertEquals([blocks.numIdle, blocks.numFree, blocks.numEvicted], [0, 2, 3]);
   const key = eventKey("image");
   assertEquals(events, [`stored ${key} in 1`, `removed ${key} in 1`]);
   assertEquals(admit(blocks, 2, 1), undefined);
@@ -129,11 +129,11 @@ Deno.test("BlockManager holds what it finds in all groups before any of them tak
   blocks.publishInput(0, "image");
   blocks.markComputed(0, TOKENS, 9);
   blocks.free(0);
-  assertEquals(blocks.numCached, 2 + 3);
+  assertEquals(blocks.numIdle, 2 + 3);
   const before = events.length;
   // What is found is the oldest content of the pool, and all but what is free.
   assertEquals(admit(blocks, 1, 24, [IMAGE, other]), undefined);
-  assertEquals([events.length, blocks.numCached, blocks.numFree], [before, 5, 4]);
+  assertEquals([events.length, blocks.numIdle, blocks.numFree], [before, 5, 4]);
   assertEquals(admit(blocks, 1, 20), []);
   const ids: BlockId[] = [...blocks.blockTables(1)[0]!];
   ids.push(...blocks.inputBlocks(1, ENCODER, "image")!);
@@ -208,7 +208,7 @@ Deno.test("BlockManager.discard() forgets the outputs it made, and those read wh
   admit(blocks, 0, 12);
   blocks.publishInput(0, "image");
   blocks.discard(0, TOKENS, 12);
-  assertEquals([blocks.numCached, blocks.numReset], [0, 3]);
+  assertEquals([blocks.numIdle, blocks.numReset], [0, 3]);
   const embeddings = managerOf("placeholders", 20).blocks;
   admit(embeddings, 0, 12);
   embeddings.publishInput(0, "image");
@@ -256,7 +256,7 @@ Deno.test("BlockManager does without what is cached of inputs where it is alone 
   assertEquals(admit(blocks, 2, 1, [input("wide", 8)]), ["wide"]);
   blocks.publishInput(2, "wide");
   for (const id of [0, 1, 2]) blocks.free(id);
-  assertEquals(blocks.numCached, 2);
+  assertEquals(blocks.numIdle, 2);
   // Four blocks of tokens leave one slab, into which both would fit.
   assertEquals(admit(blocks, 3, 16, [input("wide", 8)]), ["wide"]);
   blocks.checkIntegrity();

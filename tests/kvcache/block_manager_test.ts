@@ -20,18 +20,18 @@ Deno.test("BlockManager.tryAdmit() covers the tokens, the last block perhaps in 
     numEvictedTokens: 0,
     isLookup: false,
     copies: [],
-    stops: [],
+    chunkEnds: [],
     missingInputs: [],
   });
   assertEquals(blocks.blockTables(7)[0]!, [0, 1, 2]);
-  assertEquals([blocks.numFree, blocks.numTables], [5, 1]);
+  assertEquals([blocks.numFree, blocks.numSequences], [5, 1]);
 });
 
 Deno.test("BlockManager.tryAdmit() changes nothing when the tokens do not fit", () => {
   const blocks = new BlockManager({ numBlocks: 4, blockSize: 2 });
   blocks.tryAdmit(1, tokens(5));
   assertEquals(blocks.tryAdmit(2, tokens(3)), undefined);
-  assertEquals([blocks.numFree, blocks.numTables], [1, 1]);
+  assertEquals([blocks.numFree, blocks.numSequences], [1, 1]);
   blocks.checkIntegrity();
 });
 
@@ -111,7 +111,7 @@ Deno.test("BlockManager.tryFork() shares whole blocks and has the rest copied", 
     numEvictedTokens: 0,
     isLookup: false,
     copies,
-    stops: [],
+    chunkEnds: [],
     missingInputs: [],
   });
   blocks.checkIntegrity();
@@ -126,7 +126,7 @@ Deno.test("BlockManager.tryFork() changes nothing when the branch does not fit",
   const blocks = new BlockManager({ numBlocks: 3, blockSize: 4 });
   blocks.tryAdmit(1, tokens(11));
   assertEquals(blocks.tryFork(2, { source: 1, numTokens: 11 }), undefined);
-  assertEquals([blocks.numFree, blocks.numTables], [0, 1]);
+  assertEquals([blocks.numFree, blocks.numSequences], [0, 1]);
   blocks.markCopied();
   blocks.checkIntegrity();
 });

@@ -94,7 +94,7 @@ Deno.test("BlockManager.mapBlocks() says of every block what tables, pins and ca
         );
         assertEquals(owned, inTables, "blocks in tables by group");
         if (isCut) return;
-        const { numFree, numCached, numInUse } = rig.manager;
+        const { numFree, numIdle: numCached, numInUse } = rig.manager;
         assertEquals(counts, { free: numFree, cached: numCached, used: numInUse });
       },
     ),

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
@@ -71,8 +71,8 @@ gpuTest(
   "so it does with quantized KV, in small blocks with a prefix cache, and with windows",
   async (device) => {
     const heads = { numKvHeads: 2, headDim: 32 };
-    const full: LayerCache = { kind: "full", ...heads };
-    const window: LayerCache = { kind: "sliding_window", window: 20, numSinkTokens: 4, ...heads };
+    const full: CacheSpec = { kind: "full", ...heads };
+    const window: CacheSpec = { kind: "sliding_window", window: 20, numSinkTokens: 4, ...heads };
     const caches = [window, full, window, full, window, full];
     const cases: [Partial<EngineConfig>, DemoOptions][] = [
       [{ kvCacheDtype: "int8" }, {}],

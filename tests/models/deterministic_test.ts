@@ -1,5 +1,5 @@
 /**
- * Law 8 to the bit: with `isDeterministic`, a sequence's logits are the same words whatever happens
+ * The same answer in any batch, to the bit: with `isDeterministic`, a sequence's logits are the same words whatever happens
  * around it. Each test runs the same sequences, greedy and seeded, in one way or another, and compares
  * every row of logits, read back from the device, with that of each sequence alone, whole and uncached.
  */

@@ -8,7 +8,7 @@ import { DemoEngine, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts"
 const PROMPTS = goldenPrompts();
 const EXPECTED = PROMPTS.map(({ greedy_ids }) => greedy_ids);
 
-/** Law 8: greedy ids of each golden prompt, all submitted at once under `config`. */
+/** The same answer in any batch: greedy ids of each golden prompt, all submitted at once under `config`. */
 async function together(gpu: WebGpuDevice, config: Partial<EngineConfig>): Promise<DemoEngine> {
   const engine = await DemoEngine.create(gpu, config);
   const outcomes = await engine.generate(PROMPTS.map(({ prompt_ids }) => ({ prompt: prompt_ids })));

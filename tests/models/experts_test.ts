@@ -1,6 +1,6 @@
 /**
- * Models with experts beside their formulas, which `families_test.ts` holds: Law 8 to the bit, f16
- * and quantized weights.
+ * Models with experts beside their formulas, which `families_test.ts` holds: the same answer in any
+ * batch to the bit, f16 and quantized weights.
  */
 import { assert, assertEquals } from "@std/assert";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
@@ -88,11 +88,11 @@ async function checkBits(device: Device): Promise<void> {
   });
 }
 
-Deno.test("Law 8 holds to the bit with experts, on the reference device", () =>
+Deno.test("the same answer in any batch, to the bit, with experts, on the reference device", () =>
   checkBits(new ReferenceDevice()));
-gpuTest("Law 8 holds to the bit with experts, on a software adapter", checkBits);
+gpuTest("the same answer in any batch, to the bit, with experts, on a software adapter", checkBits);
 gpuTest(
-  "Law 8 holds to the bit with experts, on a GPU's kernels",
+  "the same answer in any batch, to the bit, with experts, on a GPU's kernels",
   (gpu) => checkBits(actingAs(gpu, BASELINE)),
 );
 

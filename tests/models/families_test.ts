@@ -1,7 +1,7 @@
 /**
  * Every family against an implementation of its published formulas in PyTorch
  * (`tests/golden/families.py`): all logits of a prompt on both devices, and greedy tokens in every
- * way to run a sequence (Law 8), with KV in f32.
+ * way to run a sequence (the same answer in any batch), with KV in f32.
  */
 import { assert, assertEquals } from "@std/assert";
 import { parseModel } from "../../models/registry.ts";

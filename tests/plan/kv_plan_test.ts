@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
-import { groupLayers, type LayerCache } from "../../src/core/cache_group.ts";
+import { type CacheSpec, groupLayers } from "../../src/core/cache_group.ts";
 import { groupMemory, planSlots, slabBytesOf } from "../../src/core/slot_layout.ts";
 import { type DtypePlan, type KvPlan, planKv } from "../../src/plan/kv_plan.ts";
 import type { ModelShape } from "../../src/plan/model_shape.ts";
@@ -10,13 +10,13 @@ import { presetShape } from "../../src/server/model_shape.ts";
 const GIB = 2 ** 30;
 const OPTIONS = { memoryBytes: 8 * GIB, blockSize: 16, maxNumBatchedTokens: 512, traffic: [] };
 const LLAMA = presetShape("llama-2-7b")!;
-const SLIDING: LayerCache = {
+const SLIDING: CacheSpec = {
   kind: "sliding_window",
   window: 1024,
   numKvHeads: 2,
   headDim: 64,
 };
-const FULL: LayerCache = { kind: "full", numKvHeads: 4, headDim: 64 };
+const FULL: CacheSpec = { kind: "full", numKvHeads: 4, headDim: 64 };
 const HYBRID: ModelShape = {
   name: "hybrid",
   maxModelLen: 8192,

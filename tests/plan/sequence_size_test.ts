@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { bytesPerToken } from "../../src/plan/kv_dtypes.ts";
-import { type LayerCache, maxLiveBlocks } from "../../src/core/cache_group.ts";
+import { type CacheSpec, maxLiveBlocks } from "../../src/core/cache_group.ts";
 import type { ModelShape } from "../../src/plan/model_shape.ts";
 import { presetShape } from "../../src/server/model_shape.ts";
 import {
@@ -17,10 +17,10 @@ import { runs } from "../support/runs.ts";
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 const HEADS = { numKvHeads: 1, headDim: 64 };
-const FULL: LayerCache = { kind: "full", ...HEADS };
+const FULL: CacheSpec = { kind: "full", ...HEADS };
 const POOL = { blockSize: 16, maxNumBatchedTokens: 512, dtype: "f16" } as const;
 
-function sliding(window: number): LayerCache {
+function sliding(window: number): CacheSpec {
   return { kind: "sliding_window", window, ...HEADS };
 }
 
@@ -28,7 +28,7 @@ function times<T>(count: number, value: T): T[] {
   return Array.from({ length: count }, () => value);
 }
 
-function shapeOf(...caches: LayerCache[]): ModelShape {
+function shapeOf(...caches: CacheSpec[]): ModelShape {
   return { name: "m", maxModelLen: 1_000_000, caches };
 }
 
@@ -75,7 +75,7 @@ Deno.test("S151: a sequence has 1,024 blocks in full and 129 for a window of 1,0
 
 Deno.test("S151: concurrency() is 1.5, 3 and 3 in full, windowed and hybrid pools", () => {
   const blockBytes = 16 * bytesPerToken(shapeOf(FULL), { dtype: "f16" });
-  const running = (numBlocks: number, ...caches: LayerCache[]) => {
+  const running = (numBlocks: number, ...caches: CacheSpec[]) => {
     const pool = planPool(shapeOf(...caches), { ...POOL, maxNumBatchedTokens: 1024 });
     return concurrency(pool, numBlocks * blockBytes, 16_384);
   };
@@ -103,14 +103,14 @@ Deno.test("R7: shareUnread() is 0.25 for Gemma-2's windows and 0.5625 for Minist
 });
 
 Deno.test("sequenceBytes() adds up groups of every kind in whole slabs, a state once whatever the length", () => {
-  const chunked: LayerCache = { kind: "chunked_local", window: 64, ...HEADS };
+  const chunked: CacheSpec = { kind: "chunked_local", window: 64, ...HEADS };
   const blockBytes = 16 * bytesPerToken(shapeOf(FULL), POOL);
   // As large as two blocks.
-  const state: LayerCache = { kind: "state", stateBytes: 2 * blockBytes };
+  const state: CacheSpec = { kind: "state", stateBytes: 2 * blockBytes };
   const pool: PoolSettings = { ...POOL, maxNumBatchedTokens: 32 };
-  const bytesOf = (numTokens: number, ...caches: LayerCache[]) =>
+  const bytesOf = (numTokens: number, ...caches: CacheSpec[]) =>
     sequenceBytes(planPool(shapeOf(...caches), pool), numTokens);
-  const kinds: LayerCache[] = [FULL, sliding(64), chunked];
+  const kinds: CacheSpec[] = [FULL, sliding(64), chunked];
   // A window of 64 before and with a step of 32: 95 positions from the last one of a block on, 7
   // blocks. A chunk begins at a block: at its last position a step writes up to 95 positions on.
   assertEquals(kinds.map((kind) => bytesOf(1000, kind) / blockBytes), [63, 7, 6]);

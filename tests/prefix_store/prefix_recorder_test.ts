@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { ReplayLog } from "../../src/base/replay_log.ts";
+import { NumberedLog } from "../../src/base/numbered_log.ts";
 import type { KvEvent } from "../../src/core/kv_event.ts";
 import { HotPrefixes } from "../../src/prefix_store/hot_prefixes.ts";
 import type { RecordChanges } from "../../src/prefix_store/prefix_record.ts";
@@ -18,7 +18,7 @@ function settle(): Promise<void> {
 /** A recorder whose store is a list and may be told to fail. */
 class RecorderRig {
   readonly hot = new HotPrefixes({ maxRecords: 10, halfLifeMs: HOUR_MS, forgetAfterMs: HOUR_MS });
-  readonly kvEvents = new ReplayLog<KvEvent>(100);
+  readonly kvEvents = new NumberedLog<KvEvent>(100);
   readonly clock = new ManualClock();
   readonly written: RecordChanges[] = [];
   readonly reheats = new Set<number>();

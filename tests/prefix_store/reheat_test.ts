@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { ReplayLog } from "../../src/base/replay_log.ts";
+import { NumberedLog } from "../../src/base/numbered_log.ts";
 import type { EngineInfo } from "../../src/core/engine_config.ts";
 import { longScope } from "../../src/core/long_context.ts";
 import type { EngineStats } from "../../src/core/engine_stats.ts";
@@ -50,7 +50,7 @@ class Run {
 }
 
 class FakeEngine implements EnginePort {
-  readonly decisions = new ReplayLog<LoggedDecision>(1);
+  readonly decisions = new NumberedLog<LoggedDecision>(1);
   readonly stall = undefined;
   readonly numStalls = 0;
   command(): Promise<never> {
@@ -63,7 +63,7 @@ class FakeEngine implements EnginePort {
   readonly numRestarts = 0;
   readonly outage = undefined;
   readonly notice = undefined;
-  readonly kvEvents = new ReplayLog<KvEvent>(100);
+  readonly kvEvents = new NumberedLog<KvEvent>(100);
   readonly runs: Run[] = [];
   /** Requests of others. */
   numOthers = 0;

@@ -1,18 +1,11 @@
 import { assertEquals } from "@std/assert";
-import {
-  ADJUST,
-  ADJUST_WORDS,
-  HEADER_WORDS,
-  SAMPLE,
-  SAMPLE_WORDS,
-  STEP,
-} from "../../kernels/step.ts";
-import type { LogitAdjustment, SampleRequest } from "../../src/core/batch.ts";
+import { ADJUST, ADJUST_WORDS, DRAW, DRAW_WORDS, HEADER_WORDS, STEP } from "../../kernels/step.ts";
+import type { DrawRequest, LogitAdjustment } from "../../src/core/batch.ts";
 import { bitsToF32, f32ToBits } from "../../src/base/float_bits.ts";
 import { adjustmentWords, putAdjustments } from "../../src/runner/adjustment_words.ts";
 import { maxStepWords, StepPacker } from "../../src/runner/step_packer.ts";
 
-const DRAW = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
+const PLAIN = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
 const NEUTRAL = { repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0 };
 const BITMASK = Uint32Array.of(5, 6, 7);
 
@@ -29,30 +22,30 @@ const RESTRICTED: LogitAdjustment = {
   biases: new Float32Array(),
   allowedTokens: BITMASK,
 };
-const SAMPLES: SampleRequest[] = [
-  { ...DRAW, adjustment: RESTRICTED },
-  DRAW,
-  { ...DRAW, adjustment: PENALIZED },
-  { ...DRAW, adjustment: { ...PENALIZED, allowedTokens: BITMASK } },
+const DRAWS: DrawRequest[] = [
+  { ...PLAIN, adjustment: RESTRICTED },
+  PLAIN,
+  { ...PLAIN, adjustment: PENALIZED },
+  { ...PLAIN, adjustment: { ...PENALIZED, allowedTokens: BITMASK } },
 ];
 
 Deno.test("adjustmentWords() counts records, entries, and a shared bitmask once", () => {
-  assertEquals(adjustmentWords([DRAW, DRAW]), 0);
-  assertEquals(adjustmentWords(SAMPLES), 3 * ADJUST_WORDS + 2 * 6 + 3);
+  assertEquals(adjustmentWords([PLAIN, PLAIN]), 0);
+  assertEquals(adjustmentWords(DRAWS), 3 * ADJUST_WORDS + 2 * 6 + 3);
 });
 
 Deno.test("putAdjustments() writes what the kernel reads, and names it in header and samples", () => {
   const words = new Uint32Array(400);
-  words[STEP.samples] = HEADER_WORDS;
-  const at = HEADER_WORDS + SAMPLES.length * SAMPLE_WORDS + 9;
-  const { end, ...dims } = putAdjustments(words, at, SAMPLES);
+  words[STEP.draws] = HEADER_WORDS;
+  const at = HEADER_WORDS + DRAWS.length * DRAW_WORDS + 9;
+  const { end, ...dims } = putAdjustments(words, at, DRAWS);
   assertEquals(dims, { numAdjusts: 3, maxAdjustEntries: 2, numBitmasks: 2 });
-  assertEquals(end, at + adjustmentWords(SAMPLES));
+  assertEquals(end, at + adjustmentWords(DRAWS));
   assertEquals([words[STEP.numAdjusts], words[STEP.adjusts]], [3, at]);
-  const named = SAMPLES.map((_, i) => words[HEADER_WORDS + i * SAMPLE_WORDS + SAMPLE.adjust]);
+  const named = DRAWS.map((_, i) => words[HEADER_WORDS + i * DRAW_WORDS + DRAW.adjust]);
   assertEquals(named, [at, 0, at + ADJUST_WORDS, at + 2 * ADJUST_WORDS]);
   const record = (a: number) => words.subarray(at + a * ADJUST_WORDS);
-  assertEquals([0, 1, 2].map((a) => record(a)[ADJUST.sample]), [0, 2, 3]);
+  assertEquals([0, 1, 2].map((a) => record(a)[ADJUST.draw]), [0, 2, 3]);
   assertEquals([0, 1, 2].map((a) => record(a)[ADJUST.numAllowed]), [3, 0, 3]);
   assertEquals(record(0)[ADJUST.allowed], record(2)[ADJUST.allowed]);
   const bitmask = record(0)[ADJUST.allowed]!;
@@ -74,7 +67,7 @@ Deno.test("StepPacker grows for adjustments beyond what its limits set aside", (
   const packer = new StepPacker(limits);
   const chunk = (adjustment?: LogitAdjustment) => ({
     ...{ sequenceId: 0, tokens: Uint32Array.of(3), start: 0, blockTables: [[0]] },
-    sample: adjustment === undefined ? DRAW : { ...DRAW, adjustment },
+    draw: adjustment === undefined ? PLAIN : { ...PLAIN, adjustment },
   });
   const tokens = Uint32Array.from({ length: 5000 }, (_, i) => i);
   const large = { ...NEUTRAL, tokens, counts: tokens, biases: new Float32Array(5000).fill(0.5) };
@@ -82,6 +75,6 @@ Deno.test("StepPacker grows for adjustments beyond what its limits set aside", (
   assertEquals(words.length > maxStepWords(limits), true);
   assertEquals(bitsToF32(words.at(-1)!), 0.5);
   const small = packer.pack({ step: 1, numTokens: 1, chunks: [chunk()] });
-  assertEquals(small.words[small.words[STEP.samples]! + SAMPLE.adjust], 0);
+  assertEquals(small.words[small.words[STEP.draws]! + DRAW.adjust], 0);
   assertEquals(small.dims.numAdjusts, 0);
 });

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
@@ -8,10 +8,10 @@ import { gpuTest } from "../support/agreement.ts";
 import { type Arrival, DemoEngine, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts";
 
 const HEADS = { numKvHeads: 2, headDim: 32 };
-const FULL: LayerCache = { kind: "full", ...HEADS };
-const WINDOW: LayerCache = { kind: "sliding_window", window: 40, ...HEADS };
-const SINKS: LayerCache = { kind: "sliding_window", window: 21, numSinkTokens: 4, ...HEADS };
-const CHUNKS: LayerCache = { kind: "chunked_local", window: 50, ...HEADS };
+const FULL: CacheSpec = { kind: "full", ...HEADS };
+const WINDOW: CacheSpec = { kind: "sliding_window", window: 40, ...HEADS };
+const SINKS: CacheSpec = { kind: "sliding_window", window: 21, numSinkTokens: 4, ...HEADS };
+const CHUNKS: CacheSpec = { kind: "chunked_local", window: 50, ...HEADS };
 
 /** The bundled model's six layers with windows: three groups over a few slots. */
 const CACHES = [WINDOW, SINKS, WINDOW, FULL, WINDOW, CHUNKS];

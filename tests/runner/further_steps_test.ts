@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { FURTHER_ENTRY_WORDS } from "../../kernels/sampling/next_step.ts";
-import { SAMPLE, STEP } from "../../kernels/step.ts";
+import { DRAW, STEP } from "../../kernels/step.ts";
 import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
 import { FurtherStepPacker } from "../../src/runner/further_steps.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
@@ -9,11 +9,11 @@ const LIMITS = {
   ...{ maxTokens: 32, maxSeqs: 3, maxBlocksPerSeq: 4, maxSplits: 20 },
   ...{ blockSize: 8, queryTile: 4, splitLen: 6 },
 };
-const DRAW = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 3, outputIndex: 6 };
+const PLAIN = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 3, outputIndex: 6 };
 
 function chunkOf(sequenceId: number, start: number, numSteps: number): ScheduledChunk {
   const blockTables = [[7 + sequenceId, 3 + sequenceId, 9 + sequenceId]];
-  const decode = { sequenceId, tokens: Uint32Array.of(40), start, blockTables, sample: DRAW };
+  const decode = { sequenceId, tokens: Uint32Array.of(40), start, blockTables, draw: PLAIN };
   return numSteps === 1 ? decode : { ...decode, numSteps };
 }
 
@@ -42,9 +42,9 @@ Deno.test("FurtherStepPacker packs each further step as a step of those that tak
   // Blocks 7, 3 and 9 of the first sequence, 9, 5 and 11 of the third, 8 positions each.
   assertEquals(stepWords.map((step) => regionOf(step, "slots")), [[63, 45], [24]]);
   assertEquals(stepWords.map((step) => step[STEP.firstDraw]), [3, 5]);
-  const outputs = stepWords.map((step) => step[step[STEP.samples]! + SAMPLE.outputIndex]);
+  const outputs = stepWords.map((step) => step[step[STEP.draws]! + DRAW.outputIndex]);
   assertEquals(outputs, [7, 8]);
-  assertEquals(steps.map(({ dims: { numDecodes, numSamples } }) => [numDecodes, numSamples]), [
+  assertEquals(steps.map(({ dims: { numDecodes, numDraws } }) => [numDecodes, numDraws]), [
     [2, 2],
     [1, 1],
   ]);

@@ -52,7 +52,7 @@ Deno.test("loadModel() logs what of a model's files it does not use, and nothing
     const messagesFor = async (changes: Record<string, unknown>) => {
       await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify({ ...json, ...changes }));
       const { log, lines } = logLines();
-      const limits = { maxNumSeqs: 1, maxNumBatchedTokens: 16, maxNumWaitingSeqs: 1 };
+      const limits = { maxNumSeqs: 1, maxNumBatchedTokens: 16, maxNumQueuedSeqs: 1 };
       await loadModel(
         {
           ...{ modelDir: dir, device: "cpu", blockSize: 16, kvCacheDtype: "f16" },

@@ -39,7 +39,7 @@ Deno.test("startRunner() tells the short context of a model where sequences may 
       const { info, runner } = await startRunner({
         ...{ modelDir, device: "cpu", blockSize: 16, kvCacheDtype: "f32", maxModelLen },
         ...{ enablePrefixCaching: true, numBlocksOverride: 32, maxNumSeqs: 2 },
-        ...{ maxNumBatchedTokens: 16, maxNumWaitingSeqs: 8 },
+        ...{ maxNumBatchedTokens: 16, maxNumQueuedSeqs: 8 },
       }, () => {});
       runner.destroy();
       return info.shortContextLen;

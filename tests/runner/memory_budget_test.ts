@@ -2,7 +2,7 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { parseModel } from "../../models/registry.ts";
 import type { EngineConfig, KvCacheDtype } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import { checkKvSettings, kvBudget as budgetOf } from "../../src/runner/memory_budget.ts";
 import { configJson } from "../models/config_fixtures.ts";
 
@@ -14,13 +14,13 @@ const CONFIG: EngineConfig = {
   enablePrefixCaching: true,
   maxNumSeqs: 4,
   maxNumBatchedTokens: 64,
-  maxNumWaitingSeqs: 10,
+  maxNumQueuedSeqs: 10,
 };
 /** 1,536 bytes per token, 24,576 per block of 16. */
 const GEOMETRY = { numLayers: 6, numKvHeads: 2, headDim: 32 };
 
 /** A model with layers of full attention, all alike. */
-function modelOf({ numLayers, ...heads }: typeof GEOMETRY): { caches: LayerCache[] } {
+function modelOf({ numLayers, ...heads }: typeof GEOMETRY): { caches: CacheSpec[] } {
   return { caches: Array.from({ length: numLayers }, () => ({ kind: "full", ...heads })) };
 }
 
@@ -38,7 +38,7 @@ const DEVICE = { modelMaxLen: 2048, maxBindingBytes: 2 ** 27 };
 Deno.test("kvBudget holds 32 longest sequences unless told otherwise", () => {
   assertEquals(kvBudget(CONFIG, GEOMETRY, DEVICE), {
     numBlocks: 4096,
-    growthLimit: 2 ** 27 / 4096,
+    maxNumBlocks: 2 ** 27 / 4096,
     maxModelLen: 2048,
     bytes: 4096 * 24576,
   });
@@ -53,7 +53,7 @@ Deno.test("kvBudget takes a number of blocks before bytes, and bytes before the 
   const both = { ...CONFIG, kvCacheMemoryBytes, numBlocksOverride: 7 };
   assertEquals(kvBudget(both, GEOMETRY, DEVICE), {
     numBlocks: 7,
-    growthLimit: 7,
+    maxNumBlocks: 7,
     maxModelLen: 112,
     bytes: 7 * 24576,
   });
@@ -62,7 +62,7 @@ Deno.test("kvBudget takes a number of blocks before bytes, and bytes before the 
 Deno.test("kvBudget lets the pool grow to half of the host's free memory where that is the device's", () => {
   const onHost = (hostFreeBytes: number, config: Partial<EngineConfig> = {}) => {
     const budget = kvBudget({ ...CONFIG, ...config }, GEOMETRY, { ...DEVICE, hostFreeBytes });
-    return [budget.numBlocks, budget.growthLimit];
+    return [budget.numBlocks, budget.maxNumBlocks];
   };
   assertEquals(onHost(2 * 5000 * 24576), [4096, 5000]);
   assertEquals(onHost(2 * 1000 * 24576), [1000, 1000]);
@@ -72,12 +72,12 @@ Deno.test("kvBudget lets the pool grow to half of the host's free memory where t
 
 Deno.test("kvBudget lets the pool grow to what the user allows, and start with what they ask for", () => {
   const sizes = (config: Partial<EngineConfig>, geometry = GEOMETRY) => {
-    const { numBlocks, growthLimit, maxModelLen } = kvBudget(
+    const { numBlocks, maxNumBlocks, maxModelLen } = kvBudget(
       { ...CONFIG, ...config },
       geometry,
       { ...DEVICE, maxBindingBytes: 2 ** 31, hostFreeBytes: 1e9 },
     );
-    return [numBlocks, growthLimit, maxModelLen];
+    return [numBlocks, maxNumBlocks, maxModelLen];
   };
   assertEquals(sizes({ maxKvCacheMemoryBytes: 5000 * 24576 }), [4096, 5000, 2048]);
   assertEquals(sizes({ maxKvCacheMemoryBytes: 100 * 24576 }), [100, 100, 1600]);
@@ -145,8 +145,8 @@ Deno.test("kvBudget refuses lengths that model or pool cannot hold, with what wo
 
 Deno.test("kvBudget counts slabs of several groups, of which a window takes what it ever holds", () => {
   const heads = { numKvHeads: 2, headDim: 32 };
-  const full: LayerCache = { kind: "full", ...heads };
-  const window: LayerCache = { kind: "sliding_window", window: 64, ...heads };
+  const full: CacheSpec = { kind: "full", ...heads };
+  const window: CacheSpec = { kind: "sliding_window", window: 64, ...heads };
   // Two slots of 2 and 1 layers: slabs of two layers' blocks, of which full attention has two.
   const caches = [window, window, full, window, window, full];
   const slabBytes = 2 * 2 * 4096;

@@ -34,7 +34,7 @@ function chunkOf(i: number, start: number): ScheduledChunk {
     tokens: Uint32Array.from({ length: length - start }, (_, p) => 300 + 37 * i + 11 * (start + p)),
     start,
     blockTables: [Array.from({ length: BLOCKS_PER_SEQ }, (_, b) => BLOCKS_PER_SEQ * i + b)],
-    sample: DRAW,
+    draw: DRAW,
   };
 }
 

@@ -23,7 +23,7 @@ const CONFIG: EngineConfig = {
   enablePrefixCaching: true,
   maxNumSeqs: 4,
   maxNumBatchedTokens: 64,
-  maxNumWaitingSeqs: 10,
+  maxNumQueuedSeqs: 10,
 };
 const MIB = 2 ** 20;
 
@@ -99,7 +99,7 @@ Deno.test("planMemory() gives the pool what weights and activations leave of --g
   const blockBytes = plan.budget.bytes / plan.budget.numBlocks;
   const rest = gpuMemoryBytes - totalOf(plan);
   assert(rest >= 0 && rest < blockBytes, `${rest} bytes are left of blocks of ${blockBytes}`);
-  assertEquals(plan.budget.growthLimit, plan.budget.numBlocks, "it does not grow");
+  assertEquals(plan.budget.maxNumBlocks, plan.budget.numBlocks, "it does not grow");
   assertEquals(plan.budget.maxModelLen, 2048);
   assertEquals(
     planWords(plan),

@@ -11,7 +11,7 @@ function poolingBatch(count: number): Batch {
     tokens: Uint32Array.of(300 + i % 7),
     start: 0,
     blockTables: [[i]],
-    pool: { firstRow: 0, numRows: 1 },
+    pooling: { firstRow: 0, numRows: 1 },
   }));
   return { step: 0, chunks, numTokens: count };
 }

@@ -1,10 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
+  DRAW,
+  DRAW_WORDS,
   GROUP_WORDS,
   HEADER_WORDS,
   headerWords,
-  SAMPLE,
-  SAMPLE_WORDS,
   SEQ,
   SEQ_WORDS,
   STEP,
@@ -23,7 +23,7 @@ const LIMITS = {
   ...{ maxTokens: 32, maxSeqs: 3, maxBlocksPerSeq: 4, maxSplits: 8 },
   ...{ blockSize: 8, queryTile: 4, splitLen: 6 },
 };
-const DRAW = {
+const PLAIN = {
   temperature: 0.7,
   topK: 9,
   topP: 0.5,
@@ -42,14 +42,14 @@ const BATCH: Batch = {
       tokens: Uint32Array.of(1, 2, 3, 4, 5, 6),
       start: 6,
       blockTables: [[7, 3]],
-      sample: DRAW,
+      draw: PLAIN,
     },
     {
       sequenceId: 11,
       tokens: Uint32Array.of(40),
       start: 16,
       blockTables: [[9, 8, 5]],
-      sample: { ...DRAW, numLogprobs: 0 },
+      draw: { ...PLAIN, numLogprobs: 0 },
     },
     { sequenceId: 12, tokens: Uint32Array.of(50, 51), start: 0, blockTables: [[1, 2]] },
   ],
@@ -67,9 +67,9 @@ Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slo
     numTokens: 9,
     numDecodes: 1,
     numTiles: 3,
-    numSamples: 2,
+    numDraws: 2,
     numCopies: [0],
-    numReports: 1,
+    numLogprobDraws: 1,
     numAdjusts: 0,
     maxAdjustEntries: 0,
     numBitmasks: 0,
@@ -131,30 +131,28 @@ Deno.test("StepPacker.pack() counts the splits that the decodes have one token f
 
 Deno.test("StepPacker.pack() writes what each draw needs", () => {
   const { words } = new StepPacker(LIMITS).pack(BATCH);
-  const [first, second] = [0, 1].map((r) =>
-    words.subarray(words[STEP.samples]! + r * SAMPLE_WORDS)
-  );
-  assertEquals(first![SAMPLE.row], 0);
-  assertEquals(second![SAMPLE.row], 6);
-  assertEquals(bitsToF32(second![SAMPLE.temperature]!), Math.fround(0.7));
-  assertEquals(bitsToF32(second![SAMPLE.topP]!), 0.5);
-  assertEquals(bitsToF32(second![SAMPLE.minP]!), 0.25);
+  const [first, second] = [0, 1].map((r) => words.subarray(words[STEP.draws]! + r * DRAW_WORDS));
+  assertEquals(first![DRAW.row], 0);
+  assertEquals(second![DRAW.row], 6);
+  assertEquals(bitsToF32(second![DRAW.temperature]!), Math.fround(0.7));
+  assertEquals(bitsToF32(second![DRAW.topP]!), 0.5);
+  assertEquals(bitsToF32(second![DRAW.minP]!), 0.25);
   const whole = [
-    SAMPLE.topK,
-    SAMPLE.seedLow,
-    SAMPLE.seedHigh,
-    SAMPLE.outputIndex,
-    SAMPLE.numLogprobs,
+    DRAW.topK,
+    DRAW.seedLow,
+    DRAW.seedHigh,
+    DRAW.outputIndex,
+    DRAW.numLogprobs,
   ];
   assertEquals(whole.map((word) => second![word]), [9, 5, 2, 6, 0]);
-  assertEquals(first![SAMPLE.numLogprobs], 1);
+  assertEquals(first![DRAW.numLogprobs], 1);
 });
 
 Deno.test("StepPacker.pack() leaves nothing of an earlier step in the header", () => {
   const packer = new StepPacker(LIMITS);
   packer.pack(BATCH);
   const { words } = packer.pack({ step: 1, numTokens: 2, chunks: [BATCH.chunks[2]!] });
-  assertEquals(words[STEP.numSamples], 0);
+  assertEquals(words[STEP.numDraws], 0);
   assertEquals(words[STEP.numDecodes], 0);
   assertEquals(words.length, HEADER_WORDS + 3 * 2 + SEQ_WORDS + TILE_WORDS + 1);
 });

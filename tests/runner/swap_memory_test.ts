@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { SeededRandom } from "../../src/base/seeded_random.ts";
 import type { BlockLoad, BlockSwap } from "../../src/core/batch.ts";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -15,17 +15,17 @@ import { SwapMemory } from "../../src/runner/swap_memory.ts";
 import { gpuTest } from "../support/agreement.ts";
 
 const HEADS = { numKvHeads: 2, headDim: 32 };
-const FULL: LayerCache = { kind: "full", ...HEADS };
-const WINDOW: LayerCache = { kind: "sliding_window", window: 40, ...HEADS };
-const STATE: LayerCache = { kind: "state", stateBytes: 3 * 4096 };
-const MODELS: Readonly<Record<string, readonly LayerCache[]>> = {
+const FULL: CacheSpec = { kind: "full", ...HEADS };
+const WINDOW: CacheSpec = { kind: "sliding_window", window: 40, ...HEADS };
+const STATE: CacheSpec = { kind: "state", stateBytes: 3 * 4096 };
+const MODELS: Readonly<Record<string, readonly CacheSpec[]>> = {
   "full attention": [FULL, FULL, FULL],
   "windows and states": [WINDOW, FULL, WINDOW, STATE, WINDOW, FULL, STATE],
 };
 const NUM_SLABS = 6;
 
 /** Host memory over a pool full of random bytes, with what it warns of. */
-async function rigOf(device: Device, caches: readonly LayerCache[], kvCacheDtype: KvCacheDtype) {
+async function rigOf(device: Device, caches: readonly CacheSpec[], kvCacheDtype: KvCacheDtype) {
   const settings = { blockSize: 16, kvCacheDtype, swapMemoryBytes: 2 ** 24 };
   const { slabBytes } = kvMemory({ caches }, settings).layout;
   const storage = await KvStorage.create(device, { numSlabs: NUM_SLABS, slabBytes });

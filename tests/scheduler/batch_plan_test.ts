@@ -39,13 +39,13 @@ Deno.test("BatchPlan asks for a draw only where the chunk reaches the newest tok
   const sequence = sequenceOf(1, 4, 3);
   const first = new BatchPlan(3);
   put(first, sequence, 3, [0, 1]);
-  assertEquals(first.toBatch(0).chunks[0]!.sample, undefined);
+  assertEquals(first.toBatch(0).chunks[0]!.draw, undefined);
   sequence.numComputedTokens = 3;
   const second = new BatchPlan(3);
   put(second, sequence, 1, [0, 1]);
-  const { start, sample } = second.toBatch(1).chunks[0]!;
+  const { start, draw } = second.toBatch(1).chunks[0]!;
   assertEquals(start, 3);
-  assertEquals(sample, {
+  assertEquals(draw, {
     temperature: 0,
     topK: 0,
     topP: 1,
@@ -62,9 +62,9 @@ Deno.test("BatchPlan numbers a draw by the sequence's outputs, not by its positi
   sequence.append(5);
   const plan = new BatchPlan(9);
   put(plan, sequence, 4, [0, 1]);
-  const { sample } = plan.toBatch(0).chunks[0]!;
-  assertEquals(sample?.outputIndex, 2);
-  assertEquals(Object.hasOwn(sample!, "numLogprobs"), false);
+  const { draw } = plan.toBatch(0).chunks[0]!;
+  assertEquals(draw?.outputIndex, 2);
+  assertEquals(Object.hasOwn(draw!, "numLogprobs"), false);
 });
 
 Deno.test("BatchPlan asks for no draw of a sequence that generates nothing", () => {

@@ -159,9 +159,9 @@ function checkTogether(batch: Batch, { request, firstId }: Accepted, maxModelLen
     const own = batch.chunks.filter(({ sequenceId: id }) =>
       id >= firstId + at && id < firstId + at + width
     );
-    const draws = own.filter(({ sample }) => sample !== undefined);
-    numRestored += own.filter(({ start, tokens, sample }) =>
-      sample === undefined && start + tokens.length > numPromptTokens
+    const draws = own.filter(({ draw }) => draw !== undefined);
+    numRestored += own.filter(({ start, tokens, draw }) =>
+      draw === undefined && start + tokens.length > numPromptTokens
     ).length;
     if (draws.length === 0) {
       continue;
@@ -276,7 +276,7 @@ Deno.test("Scheduler preempts a search as a whole and takes it up where it was, 
     rig.add(request);
     while (rig.runner.batches.length < 9) rig.step();
     const numHeld = rig.blocks.numInUse;
-    const draws = (batch: Batch | undefined) => batch!.chunks.filter(({ sample }) => sample);
+    const draws = (batch: Batch | undefined) => batch!.chunks.filter(({ draw }) => draw);
     assertEquals(rig.scheduler.resetPrefixCache(true), 1);
     assertEquals([rig.blocks.numInUse, rig.scheduler.stats.numWaiting], [0, 1]);
     let batch = rig.step();

@@ -4,7 +4,7 @@ import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
 import { checkResults, outputsOf } from "../../src/scheduler/chunk_results.ts";
 import { samplingParams } from "../support/requests.ts";
 
-const SAMPLE = { ...samplingParams({ seed: 6 }), outputIndex: 0 };
+const DRAW = { ...samplingParams({ seed: 6 }), outputIndex: 0 };
 
 function chunkOf(sequenceId: number, asked: Partial<ScheduledChunk> = {}): ScheduledChunk {
   return { sequenceId, tokens: Uint32Array.of(1), start: 0, blockTables: [[0]], ...asked };
@@ -14,14 +14,14 @@ function batchOf(chunks: readonly ScheduledChunk[]): Batch {
   return { step: 4, chunks, numTokens: chunks.length };
 }
 
-function lost(sequenceId: number) {
-  return { sequenceId, outputs: [{ type: "lost" as const }] };
+function corrupt(sequenceId: number) {
+  return { sequenceId, outputs: [{ type: "corrupt" as const }] };
 }
 
 Deno.test("checkResults() wants one result with one output per sampling chunk, in order", () => {
   const batch = batchOf([
-    chunkOf(1, { sample: SAMPLE }),
-    chunkOf(2, { sample: SAMPLE }),
+    chunkOf(1, { draw: DRAW }),
+    chunkOf(2, { draw: DRAW }),
     chunkOf(3),
   ]);
   const outputs = [{ type: "token", token: 0 } as const];
@@ -37,8 +37,8 @@ Deno.test("checkResults() wants one result with one output per sampling chunk, i
 
 Deno.test("checkResults() wants an output for each thing that a chunk asks for, or one failure", () => {
   const score = { rows: Uint32Array.of(0), tokens: Uint32Array.of(2), numLogprobs: 1 };
-  const pool = { firstRow: 1, numRows: 1 };
-  const batch = batchOf([chunkOf(1, { sample: SAMPLE, score, pool })]);
+  const pooling = { firstRow: 1, numRows: 1 };
+  const batch = batchOf([chunkOf(1, { draw: DRAW, score, pooling })]);
   const drawn = { type: "token", token: 0 } as const;
   const scores = { type: "scores", scores: [] } as const;
   const pooled = { type: "pooled", sum: Float32Array.of(1) } as const;
@@ -52,7 +52,7 @@ Deno.test("checkResults() wants an output for each thing that a chunk asks for, 
 });
 
 Deno.test("checkResults() takes as many draws as a chunk stands for steps, or fewer with a failure", () => {
-  const batch = batchOf([chunkOf(1, { sample: SAMPLE, numSteps: 3 })]);
+  const batch = batchOf([chunkOf(1, { draw: DRAW, numSteps: 3 })]);
   const drawn = { type: "token", token: 0 } as const;
   const failed = { type: "failed", failure: { numSoundTokens: 0 } } as const;
   for (
@@ -66,18 +66,22 @@ Deno.test("checkResults() takes as many draws as a chunk stands for steps, or fe
   }
 });
 
-Deno.test("checkResults() takes a lost sequence of a step that loads it, and of no other", () => {
+Deno.test("checkResults() takes a corrupt sequence of a step that loads it, and of no other", () => {
   const batch = batchOf([chunkOf(1), chunkOf(2)]);
   const swapIns = [{ sequenceId: 2, group: 0, block: 0, slot: 0 }];
-  checkResults({ ...batch, swapIns }, [lost(2)]);
+  checkResults({ ...batch, swapIns }, [corrupt(2)]);
   checkResults({ ...batch, swapIns }, []);
-  assertThrows(() => checkResults(batch, [lost(2)]), InvariantError, "which it did not load");
-  assertThrows(() => checkResults({ ...batch, swapIns }, [lost(1)]), InvariantError, "sequence 1");
+  assertThrows(() => checkResults(batch, [corrupt(2)]), InvariantError, "which it did not load");
+  assertThrows(
+    () => checkResults({ ...batch, swapIns }, [corrupt(1)]),
+    InvariantError,
+    "sequence 1",
+  );
 });
 
 Deno.test("outputsOf() gives each chunk its own outputs, and those that ask for nothing none", () => {
-  const chunks = [chunkOf(1), chunkOf(2, { sample: SAMPLE }), chunkOf(3), chunkOf(4)];
+  const chunks = [chunkOf(1), chunkOf(2, { draw: DRAW }), chunkOf(3), chunkOf(4)];
   const outputs = [{ type: "token", token: 7 } as const];
-  const results = [{ sequenceId: 2, outputs }, lost(4)];
-  assertEquals(outputsOf(chunks, results), [[], outputs, [], lost(4).outputs]);
+  const results = [{ sequenceId: 2, outputs }, corrupt(4)];
+  assertEquals(outputsOf(chunks, results), [[], outputs, [], corrupt(4).outputs]);
 });

@@ -30,7 +30,7 @@ Deno.test("a request that runs past its timeout keeps what it has drawn and give
   rig.nowMs = 10;
   assertEquals(chunksOf(rig.step()).map(([id]) => id), [1]);
   assertEquals([rig.tokensOf("a").length, rig.endOf("a")?.error?.details?.n_tokens], [2, 2]);
-  assertEquals(rig.blocks.numTables, 1);
+  assertEquals(rig.blocks.numSequences, 1);
 });
 
 Deno.test("the deadlines of those that have ended are forgotten, in any order", () => {
@@ -62,7 +62,7 @@ Deno.test("a request that is aborted while it waits is never looked up, planned 
 });
 
 Deno.test("a full queue says when to come again by how fast it moves", () => {
-  const rig = new SchedulerRig({ maxNumSeqs: 1, maxNumWaitingSeqs: 4 });
+  const rig = new SchedulerRig({ maxNumSeqs: 1, maxNumQueuedSeqs: 4 });
   for (let i = 0; i < 4; i++) rig.add(requestOf(`r${i}`, 1, { maxTokens: 2 }));
   // Each takes two steps of three seconds.
   for (let i = 0; i < 4; i++, rig.nowMs += 3000) rig.step();

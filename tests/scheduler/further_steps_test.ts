@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Batch } from "../../src/core/batch.ts";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import { fakeGrammar, FakeMatchers } from "../support/fake_matchers.ts";
 import { FULL, STATE, windowOf } from "../support/kv_groups.ts";
@@ -140,7 +140,7 @@ Deno.test("further steps take what room there is, by halves, and preempt nobody"
 
 Deno.test("sequences with states take one step: a state holds no place to stop at, a window does", () => {
   const blocksPerSlab = [1, 1];
-  const ofGroups = (other: LayerCache) => decoding({}, { groups: [FULL, other], blocksPerSlab });
+  const ofGroups = (other: CacheSpec) => decoding({}, { groups: [FULL, other], blocksPerSlab });
   assertEquals(stepsOf(ofGroups(STATE).step()), [1]);
   assertEquals(stepsOf(ofGroups(windowOf(4)).step()), [4]);
 });
@@ -152,7 +152,7 @@ Deno.test("a draw that fails ends its sequence after the tokens that the steps b
     // The second token of the plan: nothing can be drawn after it.
     rig.runner.poison = alone[2];
     rig.finish();
-    return { events: rig.events, numCached: rig.blocks.numCached, numInUse: rig.blocks.numInUse };
+    return { events: rig.events, numCached: rig.blocks.numIdle, numInUse: rig.blocks.numInUse };
   });
   assertEquals(several, single);
   const { events } = several!;

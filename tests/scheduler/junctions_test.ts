@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import { FULL, STATE, windowOf } from "../support/kv_groups.ts";
 import { samplingParams } from "../support/requests.ts";
 import { SchedulerRig } from "../support/scheduler_rig.ts";
@@ -14,7 +14,7 @@ function promptOf(index: number, numShared: number, numOwn: number): Uint32Array
   );
 }
 
-function rigOf(groups: readonly LayerCache[]): SchedulerRig {
+function rigOf(groups: readonly CacheSpec[]): SchedulerRig {
   return new SchedulerRig({
     groups,
     blocksPerSlab: groups.map(() => 1),

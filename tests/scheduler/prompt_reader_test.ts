@@ -87,12 +87,12 @@ Deno.test("PromptReader asks for no position twice, and for none behind the prom
   const reader = new PromptReader({ numLogprobs: 2, pooling: "mean" }, Uint32Array.of(9, 8, 7, 6));
   const first = reader.readingsOf(0, 2);
   assertEquals([...first.score!.rows, ...first.score!.tokens], [0, 1, 8, 7]);
-  assertEquals(first.pool, { firstRow: 0, numRows: 2 });
+  assertEquals(first.pooling, { firstRow: 0, numRows: 2 });
   reader.advance(2);
   // Computed anew after a preemption, and further on.
   const again = reader.readingsOf(1, 6);
   assertEquals([...again.score!.rows, ...again.score!.tokens], [1, 6]);
-  assertEquals(again.pool, { firstRow: 1, numRows: 2 });
+  assertEquals(again.pooling, { firstRow: 1, numRows: 2 });
   reader.advance(6);
   assertEquals(reader.readingsOf(0, 6), {});
 });

@@ -134,7 +134,7 @@ Deno.test("a resumed request keeps the deadline of its first arrival", () => {
 });
 
 Deno.test("resumed requests run in their order, and are taken whatever the queue's limit", () => {
-  const options = { maxNumSeqs: 2, maxNumWaitingSeqs: 2 };
+  const options = { maxNumSeqs: 2, maxNumQueuedSeqs: 2 };
   const rig = new SchedulerRig(options);
   const requests = ["a", "b", "c", "d"].map((id) => requestOf(id, 2, { maxTokens: 6 }));
   rig.add(requests[0]!, requests[1]!);
@@ -203,7 +203,7 @@ function checkResumption(sizes: fc.Arbitrary<RigOptions>, seed: number): void {
   let numResumed = 0;
   fc.assert(
     fc.property(rigs, histories, (sizes, { requests: asked, losses }) => {
-      const options = { ...sizes, maxNumWaitingSeqs: 100 };
+      const options = { ...sizes, maxNumQueuedSeqs: 100 };
       const requests: GenerationRequest[] = [];
       let rig = new SchedulerRig(options);
       for (const [i, request] of asked.entries()) {

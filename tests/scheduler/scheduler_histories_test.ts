@@ -146,7 +146,7 @@ function checkBatch(
   assert(numTokens <= options.maxNumBatchedTokens, `${numTokens} tokens`);
   assertEquals(new Set(chunks.map(({ sequenceId }) => sequenceId)).size, chunks.length);
   const { groups = [FULL], blockSize } = options;
-  const isDecode = chunks.every(({ tokens: { length }, sample }) => length === 1 && sample);
+  const isDecode = chunks.every(({ tokens: { length }, draw }) => length === 1 && draw);
   for (const chunk of chunks) {
     const { tokens, start, blockTables, numSteps } = chunk;
     assert(tokens.length > 0 && start >= 0);
@@ -290,7 +290,7 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
       rig.finish();
 
       assertEquals(rig.blocks.numInUse, 0);
-      if (options.prefixCache === undefined) assertEquals(rig.blocks.numCached, 0);
+      if (options.prefixCache === undefined) assertEquals(rig.blocks.numIdle, 0);
       assertEquals([rig.scheduler.stats.numRunning, rig.scheduler.stats.numWaiting], [0, 0]);
       assertEquals(
         rig.runner.batches.map(({ step }) => step),

@@ -218,7 +218,7 @@ Deno.test("Scheduler.abort() without an index ends every sequence, running or wa
 });
 
 Deno.test("Scheduler.add() queues all sequences of a request or none", () => {
-  const rig = new SchedulerRig({ numBlocks: 4, blockSize: 2, maxNumWaitingSeqs: 3 });
+  const rig = new SchedulerRig({ numBlocks: 4, blockSize: 2, maxNumQueuedSeqs: 3 });
   const [small] = requestOf("a", 2).sequences;
   const [large] = requestOf("a", 9).sequences;
   assertThrows(() => rig.add({ id: "a", sequences: [small!, large!] }), RequestError, "9 tokens");
@@ -234,7 +234,7 @@ Deno.test("Scheduler.add() queues all sequences of a request or none", () => {
 });
 
 Deno.test("Scheduler.add() refuses what no queue holds, and one owner's full queue leaves others theirs", () => {
-  const rig = new SchedulerRig({ maxNumWaitingSeqs: 3 });
+  const rig = new SchedulerRig({ maxNumQueuedSeqs: 3 });
   const [sequence] = requestOf("a", 1).sequences;
   const ask = (id: string, count: number, owner: string) =>
     rig.add({ id, sequences: Array(count).fill(sequence), owner });

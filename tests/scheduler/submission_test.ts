@@ -14,8 +14,8 @@ const LIMITS = {
   maxModelLen: 20,
   numBlocks: 4,
   blockSize: 4,
-  growthLimit: 0,
-  maxNumWaitingSeqs: 3,
+  maxNumBlocks: 0,
+  maxNumQueuedSeqs: 3,
   maxNumSeqs: 6,
   maxNumBatchedTokens: 5,
 };
@@ -130,7 +130,7 @@ Deno.test("checkSearchFits() counts a block of its own for each beam beside the 
 });
 
 Deno.test("checkSearchFits() holds a search against the pool as it may grow", () => {
-  const growing = { ...LIMITS, growthLimit: 6 };
+  const growing = { ...LIMITS, maxNumBlocks: 6 };
   checkSearchFits(searchOf(8, 4), growing);
   const { data } = assertThrows(() => checkSearchFits(searchOf(12, 4), growing), RequestError);
   assertEquals(data.details, { n_beams: 4, n_blocks: 7, n_kv_cache_blocks: 6 });
@@ -138,5 +138,5 @@ Deno.test("checkSearchFits() holds a search against the pool as it may grow", ()
     data.message,
     "the whole KV cache holds 24 (6 blocks of 4) when it has grown",
   );
-  assertThrows(() => checkSearchFits(searchOf(8, 3), { ...LIMITS, growthLimit: 3 }), RequestError);
+  assertThrows(() => checkSearchFits(searchOf(8, 3), { ...LIMITS, maxNumBlocks: 3 }), RequestError);
 });

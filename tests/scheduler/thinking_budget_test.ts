@@ -57,8 +57,8 @@ Deno.test("a budget is an adjustment of its own, and outlasts a preemption", () 
     rig.finish();
     const seen = new Map(
       rig.runner.batches.flatMap(({ chunks }) =>
-        chunks.filter(({ sequenceId, sample }) => sequenceId === 1 && sample !== undefined)
-          .map(({ sample }) => [sample!.outputIndex, sample!.adjustment?.allowedTokens] as const)
+        chunks.filter(({ sequenceId, draw }) => sequenceId === 1 && draw !== undefined)
+          .map(({ draw }) => [draw!.outputIndex, draw!.adjustment?.allowedTokens] as const)
       ),
     );
     return { seen, numPreemptions: rig.scheduler.stats.numPreemptions };

@@ -16,7 +16,7 @@ Deno.test("banner() says how far the pool grows by itself, where it does", () =>
   const fixed = banner(INFO, SHOWN);
   assertStringIncludes(fixed, "64 blocks of 16 = 1,024 tokens, 0.1 MiB (f16)\n");
   assert(!fixed.includes("grows"));
-  const growing = banner({ ...INFO, growthLimit: 2048 }, SHOWN);
+  const growing = banner({ ...INFO, maxNumBlocks: 2048 }, SHOWN);
   assertStringIncludes(growing, "0.1 MiB (f16), grows under load up to 2 MiB\n");
 });
 

@@ -14,7 +14,7 @@ const CONFIG: EngineConfig = {
   enablePrefixCaching: true,
   maxNumSeqs: 4,
   maxNumBatchedTokens: 64,
-  maxNumWaitingSeqs: 8,
+  maxNumQueuedSeqs: 8,
 };
 
 async function open(path: string | undefined, config: Partial<EngineConfig> = {}) {

@@ -34,7 +34,7 @@ gpuTest(
           enablePrefixCaching: false,
           numBlocksOverride: 64,
         },
-        ...{ maxNumSeqs: 1, maxNumBatchedTokens: 1, maxNumWaitingSeqs: 1 },
+        ...{ maxNumSeqs: 1, maxNumBatchedTokens: 1, maxNumQueuedSeqs: 1 },
       }, () => {});
       runner.destroy();
       assertEquals(

@@ -64,7 +64,7 @@ export const tinyRigs: fc.Arbitrary<RigOptions> = fc.record({
   maxModelLen: fc.integer({ min: 6, max: 24 }),
   maxNumSeqs: fc.integer({ min: 1, max: 6 }),
   maxNumBatchedTokens: fc.integer({ min: 1, max: 12 }),
-  maxNumWaitingSeqs: fc.integer({ min: 1, max: 8 }),
+  maxNumQueuedSeqs: fc.integer({ min: 1, max: 8 }),
 });
 
 /** Tiny rigs with and without a prefix cache. */

@@ -16,7 +16,7 @@ export const CLIENT_CONFIG: EngineConfig = {
   enablePrefixCaching: true,
   maxNumSeqs: 4,
   maxNumBatchedTokens: 8,
-  maxNumWaitingSeqs: 2,
+  maxNumQueuedSeqs: 2,
 };
 
 /** Lets what is settled go on. */

@@ -112,7 +112,7 @@ export async function demoInputs(
     enablePrefixCaching: false,
     maxNumSeqs: 32,
     maxNumBatchedTokens: 256,
-    maxNumWaitingSeqs: 1000,
+    maxNumQueuedSeqs: 1000,
     numBlocksOverride: 512,
     ...overrides,
   };

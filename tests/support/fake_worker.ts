@@ -16,7 +16,7 @@ export const FAKE_INFO: EngineInfo = {
   blockSize: 2,
   numBlocks: 32,
   kvCacheBytes: 3200,
-  growthLimit: 32,
+  maxNumBlocks: 32,
   kvCacheDtype: "f32",
   maxNumSeqs: 4,
   maxNumBatchedTokens: 8,
@@ -68,7 +68,7 @@ export function statsAfter(numSteps: number): EngineStats {
     numShrinkEvictedBlocks: 15 * numSteps,
     // What no isolate can count.
     numLosses: 0,
-    numReplayedRequests: 0,
+    numResumedRequests: 0,
     stepMs: 5 * numSteps,
     hostMs: numSteps,
     overlappedMs: 2 * numSteps,

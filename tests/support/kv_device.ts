@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { BlockCopy, BlockMove } from "../../src/core/batch.ts";
-import { type LayerCache, NO_BLOCK } from "../../src/core/cache_group.ts";
+import { type CacheSpec, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { BlockId } from "../../src/core/ids.ts";
 
 type Tables = readonly (readonly BlockId[])[];
@@ -17,12 +17,12 @@ const NOTHING = "nothing";
  * beside them. A place of an encoder's output holds the input's name and the position.
  */
 export class KvDevice {
-  readonly #groups: readonly LayerCache[];
+  readonly #groups: readonly CacheSpec[];
   readonly #blockSize: number;
   /** Per group, `[block][offset]`, with gaps where nothing was written. */
   #contents: string[][];
 
-  constructor(groups: readonly LayerCache[], blockSize: number) {
+  constructor(groups: readonly CacheSpec[], blockSize: number) {
     this.#groups = groups;
     this.#blockSize = blockSize;
     this.#contents = groups.map(() => []);
@@ -137,7 +137,7 @@ export function prefixesOf(tokens: readonly number[], length: number): string[] 
 }
 
 /** Whether any query at `[start, end)` reads position `p`. */
-function isRead(cache: LayerCache, p: number, start: number, end: number): boolean {
+function isRead(cache: CacheSpec, p: number, start: number, end: number): boolean {
   for (let query = Math.max(start, p); query < end; query++) {
     const isReadHere = cache.kind === "sliding_window"
       ? p > query - cache.window || p < (cache.numSinkTokens ?? 0)

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { alignDown } from "../../src/base/math.ts";
 import type { BlockCopy } from "../../src/core/batch.ts";
-import { type LayerCache, liveRange, NO_BLOCK } from "../../src/core/cache_group.ts";
+import { type CacheSpec, liveRange, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
@@ -17,7 +17,7 @@ const NUM_PLACEHOLDERS = 2;
 
 /** The sizes of a rig. */
 export interface GroupRigOptions {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly blocksPerSlab: readonly number[];
   readonly numBlocks: number;
   readonly blockSize: number;
@@ -34,7 +34,7 @@ interface Sequence {
   /** Those whose output is still to be computed. */
   readonly missing: Set<string>;
   /** Where chunks are to end. */
-  readonly stops: readonly number[];
+  readonly chunkEnds: readonly number[];
   numComputed: number;
   /** Tokens of the whole blocks whose keys are known, and the key of the last of them. */
   named: { readonly end: number; readonly key: BlockKey };
@@ -113,7 +113,8 @@ export class KvGroupRig {
    * Blocks in use, cached and free, in every way they are counted, and whether anything happened.
    */
   get #state(): unknown[] {
-    const { numFree, numCached, numEvicted, numReset, numTables } = this.manager;
+    const { numFree, numIdle: numCached, numEvicted, numReset, numSequences: numTables } =
+      this.manager;
     const tables = this.sequences.flatMap(({ id }) => this.manager.blockTables(id));
     return [numFree, numCached, numEvicted, numReset, numTables, this.#numEvents, ...tables];
   }
@@ -141,7 +142,7 @@ export class KvGroupRig {
     const admission = this.#attempt(() => this.manager.tryAdmit(id, all, options));
     assertEquals(admission !== undefined, hasRoom, "as was foretold");
     if (admission === undefined) return undefined;
-    const { numCachedTokens, copies, stops, missingInputs } = admission;
+    const { numCachedTokens, copies, chunkEnds, missingInputs } = admission;
     // One that is alone may do without, where what it finds is spread over too many slabs, or is a
     // state for which there is no room beside its own.
     const { groups, blocksPerSlab } = this.#options;
@@ -153,7 +154,7 @@ export class KvGroupRig {
     this.numInputMisses += missingInputs.length;
     this.numInputHits += inputs.length - missingInputs.length;
     const numComputed = numCachedTokens;
-    const sequence = { id, scope, tokens: [...tokens], inputs, stops, numComputed };
+    const sequence = { id, scope, tokens: [...tokens], inputs, chunkEnds, numComputed };
     return this.#begin({ ...sequence, missing: new Set(missingInputs) }, copies);
   }
 
@@ -177,17 +178,17 @@ export class KvGroupRig {
     if (admission === undefined) return;
     this.numForks++;
     const tokens = [...source.tokens.slice(0, numShared), next];
-    const { copies, stops } = admission;
+    const { copies, chunkEnds } = admission;
     assertEquals([admission.missingInputs, source.missing.size], [[], 0]);
     const { inputs } = source;
-    const branch = { id, scope, tokens, inputs, missing: new Set<string>(), stops };
+    const branch = { id, scope, tokens, inputs, missing: new Set<string>(), chunkEnds };
     this.#begin({ ...branch, numComputed: numShared }, copies);
   }
 
   /** Computes up to `count` more tokens of a sequence in a step of its own. */
   compute(sequence: Sequence, count: number, next: number): void {
     const { id, tokens, numComputed: start } = sequence;
-    const stop = sequence.stops.find((position) => position > start) ?? Infinity;
+    const stop = sequence.chunkEnds.find((position) => position > start) ?? Infinity;
     const numLeft = Math.min(tokens.length, stop) - start;
     const end = start + Math.min(count, numLeft, this.#options.maxInFlightTokens);
     if (!this.#attempt(() => this.manager.tryExtend(id, end) || undefined)) return;
@@ -256,7 +257,7 @@ export class KvGroupRig {
 
   check(): void {
     this.manager.checkIntegrity();
-    const { numFree, numCached, numInUse, numBlocks } = this.manager;
+    const { numFree, numIdle: numCached, numInUse, numBlocks } = this.manager;
     assert(numInUse >= 0 && numFree + numCached + numInUse === numBlocks);
     for (const sequence of this.sequences) this.#checkTables(sequence);
   }

@@ -39,7 +39,7 @@ export class LogitRecorder {
     const isDecode = (chunk: Batch["chunks"][number]) => chunk.tokens.length === 1;
     // As the step is packed: decodes first.
     const samples = [...chunks.filter(isDecode), ...chunks.filter((chunk) => !isDecode(chunk))]
-      .flatMap(({ sample }) => sample === undefined ? [] : [sample]);
+      .flatMap(({ draw }) => draw === undefined ? [] : [draw]);
     if (samples.length === 0) return;
     const rowBytes = 4 * this.#vocabSize;
     const bytes = await this.device.read(this.#logits!, 0, samples.length * rowBytes);

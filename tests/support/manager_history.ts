@@ -80,7 +80,8 @@ export class ManagerHistory {
   play(count: number): string {
     for (let i = 0; i < count; i++) {
       this.#operate();
-      const { numFree, numCached, numInUse, numEvicted, numReset, numBlocks } = this.#manager;
+      const { numFree, numIdle: numCached, numInUse, numEvicted, numReset, numBlocks } =
+        this.#manager;
       this.#see([numFree, numCached, numInUse, numEvicted, numReset, numBlocks]);
       this.numEvicted = numEvicted;
       if (i % 16 === 0) this.#manager.checkIntegrity();
@@ -239,7 +240,7 @@ function asTold(decision: KvDecision): unknown {
  * asked how long ago blocks were evicted.
  */
 function asRecorded(
-  { copies, stops: _, missingInputs, evictedAgoMs, ...admission }: Admission,
+  { copies, chunkEnds: _, missingInputs, evictedAgoMs, ...admission }: Admission,
 ): unknown {
   assertEquals(missingInputs, []);
   assertEquals(evictedAgoMs !== undefined, admission.numEvictedTokens > 0);

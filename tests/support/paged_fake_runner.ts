@@ -3,13 +3,13 @@ import {
   type BlockMove,
   type ChunkOutput,
   type ChunkResult,
+  type DrawRequest,
   type LogitAdjustment,
   numStepsOf,
-  type SampleRequest,
   type ScheduledChunk,
   type TokenLogprob,
 } from "../../src/core/batch.ts";
-import { type LayerCache, NO_BLOCK } from "../../src/core/cache_group.ts";
+import { type CacheSpec, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import type { PromptReadout, PromptReport } from "../../src/core/prompt_readout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
@@ -36,7 +36,7 @@ function kvOf(token: TokenId, position: number, isLongContext = false): number {
 /** The fake model's next token, from the KV of all tokens so far and the draw. */
 function draw(
   kv: Iterable<number>,
-  { seed, outputIndex, adjustment }: Pick<SampleRequest, "seed" | "outputIndex" | "adjustment">,
+  { seed, outputIndex, adjustment }: Pick<DrawRequest, "seed" | "outputIndex" | "adjustment">,
 ) {
   let hash = mix(seed, outputIndex);
   for (const value of numbersOf(adjustment)) hash = mix(hash, value);
@@ -155,7 +155,7 @@ export function generateAlone(
   params: SamplingParams,
   maxModelLen: number,
   { cache = FULL, allowedAfter, shortContextLen = Infinity }: {
-    readonly cache?: LayerCache;
+    readonly cache?: CacheSpec;
     readonly shortContextLen?: number;
     /** What a grammar allows after some outputs. */
     readonly allowedAfter?: (outputs: readonly number[]) => Uint32Array;
@@ -180,7 +180,7 @@ export function generateAlone(
 }
 
 /** The positions that the query at `query` reads, one by one. */
-function readBy(cache: LayerCache, query: number): number[] {
+function readBy(cache: CacheSpec, query: number): number[] {
   const isWindow = cache.kind === "sliding_window";
   const sinks = isWindow ? cache.numSinkTokens ?? 0 : 0;
   const first = isWindow
@@ -210,8 +210,13 @@ function further(
   return chunks.flatMap((chunk) => {
     const last = drawn.get(chunk.sequenceId)?.at(-1);
     if (numStepsOf(chunk) <= step || last?.type !== "token") return [];
-    const sample = { ...chunk.sample!, outputIndex: chunk.sample!.outputIndex + step };
-    return [{ ...chunk, tokens: Uint32Array.of(last.token), start: chunk.start + step, sample }];
+    const next = { ...chunk.draw!, outputIndex: chunk.draw!.outputIndex + step };
+    return [{
+      ...chunk,
+      tokens: Uint32Array.of(last.token),
+      start: chunk.start + step,
+      draw: next,
+    }];
   });
 }
 
@@ -225,7 +230,7 @@ function further(
 export class PagedFakeRunner {
   readonly #blockSize: number;
   readonly #vocabSize: number;
-  readonly #groups: readonly LayerCache[];
+  readonly #groups: readonly CacheSpec[];
   readonly #blocksPerSlab: readonly number[];
   /** Per group, `[block][offset]`. */
   #slots: Uint32Array[];
@@ -257,7 +262,7 @@ export class PagedFakeRunner {
       numBlocks: number;
       blockSize: number;
       vocabSize?: number;
-      groups?: readonly LayerCache[];
+      groups?: readonly CacheSpec[];
       blocksPerSlab?: readonly number[];
       swapSpace?: SwapSpace;
     },
@@ -278,7 +283,7 @@ export class PagedFakeRunner {
     if (lost.size === 0) return computed;
     return planned.chunks.flatMap(({ sequenceId }) =>
       lost.has(sequenceId)
-        ? [{ sequenceId, outputs: [{ type: "lost" as const }] }]
+        ? [{ sequenceId, outputs: [{ type: "corrupt" as const }] }]
         : computed.filter((result) => result.sequenceId === sequenceId)
     );
   }
@@ -393,7 +398,7 @@ export class PagedFakeRunner {
   }
 
   #outputs(chunk: ScheduledChunk): ChunkOutput[] {
-    const { sample, score, pool, start } = chunk;
+    const { draw, score, pooling, start } = chunk;
     const outputs: ChunkOutput[] = [];
     const kvAt = (row: number) => this.#slots[0]![this.#slot(chunk, start + row, 0)]!;
     if (score !== undefined) {
@@ -405,16 +410,16 @@ export class PagedFakeRunner {
       });
       outputs.push({ type: "scores", scores });
     }
-    if (pool !== undefined) {
-      const sum = Float32Array.from(pool.before ?? [0]);
-      for (let i = 0; i < pool.numRows; i++) sum[0]! += kvAt(pool.firstRow + i) % 1024;
+    if (pooling !== undefined) {
+      const sum = Float32Array.from(pooling.before ?? [0]);
+      for (let i = 0; i < pooling.numRows; i++) sum[0]! += kvAt(pooling.firstRow + i) % 1024;
       outputs.push({ type: "pooled", sum });
     }
-    if (sample !== undefined) outputs.push(this.#sample(chunk, sample));
+    if (draw !== undefined) outputs.push(this.#sample(chunk, draw));
     return outputs;
   }
 
-  #sample(chunk: ScheduledChunk, sample: SampleRequest): ChunkOutput {
+  #sample(chunk: ScheduledChunk, sample: DrawRequest): ChunkOutput {
     const contextLen = chunk.start + chunk.tokens.length;
     const kv = readBy(this.#groups[0]!, contextLen - 1).map((position) =>
       this.#slots[0]![this.#slot(chunk, position, 0)]!

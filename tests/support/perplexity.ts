@@ -124,7 +124,7 @@ export class Scorer {
         tokens: Uint32Array.of(tokens[start + row]!),
         start: start + row,
         blockTables,
-        sample: GREEDY_DRAW,
+        draw: GREEDY_DRAW,
         ...context,
       }));
       const sampled = await this.#runner.run({ step: 0, chunks, numTokens });

@@ -1,5 +1,5 @@
 import type { Batch, ChunkResult } from "../../src/core/batch.ts";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import type { SchedulingSettings } from "../../src/core/engine_config.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { StepBounds } from "../../src/core/step_bounds.ts";
@@ -22,11 +22,11 @@ export interface RigOptions extends SchedulingSettings {
   readonly maxModelLen?: number;
   readonly maxNumSeqs?: number;
   readonly maxNumBatchedTokens?: number;
-  readonly maxNumWaitingSeqs?: number;
+  readonly maxNumQueuedSeqs?: number;
   /** The fake model's KV is another in sequences of more tokens; absent: it is always the same. */
   readonly shortContextLen?: number;
   /** What the fake model's layers keep, and how slabs are cut for them; default: one full group. */
-  readonly groups?: readonly LayerCache[];
+  readonly groups?: readonly CacheSpec[];
   readonly blocksPerSlab?: readonly number[];
   /** Host memory for preempted sequences, what copying and computing take, and how it fails. */
   readonly swapSpace?: SwapSpace;
@@ -71,7 +71,7 @@ const UNLIMITED: RigSizes = {
   maxModelLen: 1000,
   maxNumSeqs: 1000,
   maxNumBatchedTokens: 1000,
-  maxNumWaitingSeqs: 1000,
+  maxNumQueuedSeqs: 1000,
 };
 
 /** A scheduler over a fake model, turned by hand. */

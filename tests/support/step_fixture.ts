@@ -64,7 +64,7 @@ export function packStep(
       return [...table, 0xffffffff, 0xffffffff];
     }),
     ...(sampled
-      ? { sample: { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 } }
+      ? { draw: { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 } }
       : {}),
   }));
   const packer = new StepPacker({

@@ -106,7 +106,7 @@ export function timedInputs(device: Device, overrides: Partial<EngineConfig> = {
     enablePrefixCaching: false,
     maxNumSeqs: 16,
     maxNumBatchedTokens: 256,
-    maxNumWaitingSeqs: 10,
+    maxNumQueuedSeqs: 10,
     ...overrides,
   };
   const model = readModel(DEMO_DIR);
@@ -122,6 +122,6 @@ export function timedInputs(device: Device, overrides: Partial<EngineConfig> = {
       bytes: 4,
       numParameters: 1,
     },
-    budget: { numBlocks: 32, growthLimit: 32, maxModelLen: 512, bytes: 0 },
+    budget: { numBlocks: 32, maxNumBlocks: 32, maxModelLen: 512, bytes: 0 },
   };
 }

@@ -21,7 +21,7 @@ const CONFIG: Omit<EngineConfig, "modelDir"> = {
   enablePrefixCaching: true,
   maxNumSeqs: 2,
   maxNumBatchedTokens: 8,
-  maxNumWaitingSeqs: 10,
+  maxNumQueuedSeqs: 10,
 };
 
 /** Memory of this isolate that a load of such a model may add to, garbage included. */

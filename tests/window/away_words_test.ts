@@ -9,7 +9,12 @@ const LOST = {
 } as const;
 
 Deno.test("awayWords() says since when, what is next, and what becomes of requests", () => {
-  const outage = { seconds: 2.4, losses_in_a_row: 1, next_try_in_seconds: 0.25, requests_kept: 1 };
+  const outage = {
+    seconds: 2.4,
+    failures_in_a_row: 1,
+    next_try_in_seconds: 0.25,
+    requests_kept: 1,
+  };
   assertEquals(awayWords({ ...LOST, outage }), {
     title: "The engine was lost",
     facts: [
@@ -17,7 +22,7 @@ Deno.test("awayWords() says since when, what is next, and what becomes of reques
       "1 request goes on with the next engine.",
     ],
   });
-  const later = { seconds: 75, losses_in_a_row: 3, losses_allowed: 5, requests_kept: 0 };
+  const later = { seconds: 75, failures_in_a_row: 3, failures_allowed: 5, requests_kept: 0 };
   assertEquals(awayWords({ ...LOST, outage: later }).facts, [
     "It was lost 1 min 15 s ago. Another is being started.",
     "No request was under way.",

@@ -56,7 +56,7 @@ export const KV_CACHE_SETTINGS = {
     value: "",
     defaultText: "for int4",
   }),
-  stateCheckpointInterval: z.int().min(4).max(2 ** 31 - 1).optional().meta({
+  stateSnapshotInterval: z.int().min(4).max(2 ** 31 - 1).optional().meta({
     description:
       "Also keep the states of state-space layers every so many tokens of a prompt, beside " +
       "its end and where prompts part; a multiple of --block-size",

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import type { Numbered } from "../../base/replay_log.ts";
+import type { Numbered } from "../../base/numbered_log.ts";
 import type { EngineStats } from "../../core/engine_stats.ts";
 import type { BlockMap, EngineView, TreeView } from "../../core/engine_view.ts";
 import type { EnginePort } from "../../core/generation.ts";

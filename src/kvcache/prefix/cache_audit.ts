@@ -1,5 +1,5 @@
 import { InvariantError } from "../../base/invariant.ts";
-import { type LayerCache, NO_BLOCK } from "../../core/cache_group.ts";
+import { type CacheSpec, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
 import type { EncoderEntries } from "./encoder_entries.ts";
@@ -8,7 +8,7 @@ import type { NodeId } from "./radix_tree.ts";
 
 /** What an audit of a prefix cache looks at. */
 export interface AuditedCache extends CachedBlocks {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** Absent where a node is its block. */
   readonly columns: NodeBlocks | undefined;
   /** Absent where no group is an encoder's. */

@@ -1,4 +1,4 @@
-import type { LayerCache } from "../../core/cache_group.ts";
+import type { CacheSpec } from "../../core/cache_group.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { CacheRecords } from "./cache_records.ts";
 import type { IdleOrder } from "./idle_order.ts";
@@ -19,7 +19,7 @@ export interface CachedBlocks {
 
 /** The same where a node has a block per group, or a tombstone. */
 export interface GroupedBlocks extends CachedBlocks {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** Which block of which group stands for which node. */
   readonly columns: NodeBlocks;
 }

@@ -1,5 +1,5 @@
 import { invariant, InvariantError } from "../../base/invariant.ts";
-import type { LayerCache } from "../../core/cache_group.ts";
+import type { CacheSpec } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { BlockLists } from "../pool/block_lists.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
@@ -12,7 +12,7 @@ const HELD = 0;
 
 /** What blocks stand for. */
 export interface IdleBlocksOf {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** Absent where a node is its block. */
   readonly columns: NodeBlocks | undefined;
 }
@@ -29,7 +29,7 @@ export interface IdleBlocksOf {
 export class IdleOrder {
   readonly policy: EvictionPolicy;
   readonly #tree: RadixTree;
-  readonly #groups: readonly LayerCache[];
+  readonly #groups: readonly CacheSpec[];
   readonly #columns: NodeBlocks | undefined;
   #held: BlockLists | undefined;
   #numListed = 0;

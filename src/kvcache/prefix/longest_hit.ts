@@ -1,4 +1,4 @@
-import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { type CacheSpec, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { NodeBlocks } from "./node_blocks.ts";
 import type { NodeId } from "./radix_tree.ts";
@@ -31,7 +31,7 @@ export function noHit(numGroups: number): Hit {
  * length, since a node of a model with such layers has their blocks. O(nodes).
  */
 export function longestHit(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   path: readonly NodeId[],
   columns: NodeBlocks,
   blockSize: number,
@@ -57,7 +57,7 @@ export function longestHit(
 
 /** The last of the blocks that a hit of `numBlocks` needs and that is not cached. */
 function lastMissing(
-  cache: LayerCache,
+  cache: CacheSpec,
   numBlocks: number,
   blockSize: number,
   isCached: (index: number) => boolean,
@@ -69,7 +69,7 @@ function lastMissing(
 }
 
 function blocksOfHit(
-  cache: LayerCache,
+  cache: CacheSpec,
   group: number,
   nodes: readonly NodeId[],
   columns: NodeBlocks,

@@ -1,5 +1,5 @@
 import { invariant, InvariantError } from "../../base/invariant.ts";
-import { type LayerCache, NO_BLOCK, ONE_FULL_GROUP } from "../../core/cache_group.ts";
+import { type CacheSpec, NO_BLOCK, ONE_FULL_GROUP } from "../../core/cache_group.ts";
 import { OutOfBlocksError } from "../../core/errors.ts";
 import type { TreeView } from "../../core/engine_view.ts";
 import type { CacheRetention } from "../../core/generation.ts";
@@ -68,7 +68,7 @@ export class PrefixCache implements BlockSource {
   readonly groupNodes: GroupNodes | undefined;
   /** What is cached of the outputs of encoders; there where a group is one's. */
   readonly entries: EncoderEntries | undefined;
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** The groups that keep every position: each node has a block of each of them. */
   readonly fullGroups: readonly number[];
   readonly #pool: Pool;
@@ -86,7 +86,7 @@ export class PrefixCache implements BlockSource {
     pool: Pool,
     blockSize: number,
     options: PrefixCacheOptions,
-    groups: readonly LayerCache[] = ONE_FULL_GROUP,
+    groups: readonly CacheSpec[] = ONE_FULL_GROUP,
   ) {
     const { numBlocks } = pool;
     const { policy = "lru", now = () => performance.now() } = options;
@@ -122,12 +122,12 @@ export class PrefixCache implements BlockSource {
   }
 
   /** Whether look-ups can find anything. */
-  get isSearched(): boolean {
+  get canHit(): boolean {
     return !this.#forceMiss;
   }
 
   /** Nodes of the tree, those in use included; with one group of full attention, blocks. */
-  get numCached(): number {
+  get numNodes(): number {
     return this.#tree.numNodes;
   }
 

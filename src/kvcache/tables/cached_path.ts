@@ -3,7 +3,7 @@ import type { BlockRemap } from "../pool/block_remap.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { BlockContent, TreePlace } from "../prefix/radix_tree.ts";
 import type { BlockTables } from "./block_tables.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./sequence_path.ts";
 
 /** Where a block of a path goes in the tree, and which block of the table it is. */
 interface PathPlace {
@@ -100,7 +100,7 @@ export class CachedPath implements SequencePath {
   forget([table]: BlockTables, tokens: Uint32Array, numSound: number): void {
     const own = this.#numFound < this.#numBlocks ? table![this.#numFound] : undefined;
     if (own !== undefined && this.#cache.has(own)) this.#cache.forget(own);
-    const found = this.#cache.match(this.#options.scope ?? SHARED_SCOPE, tokens, tokens.length);
+    const found = this.#cache.match(this.#options.scope ?? OPEN_SCOPE, tokens, tokens.length);
     if (found[numSound] !== undefined) this.#cache.forget(found[numSound]);
     this.#numFull = 0;
   }
@@ -128,7 +128,7 @@ export class CachedPath implements SequencePath {
   }
 
   #treePlace({ below }: PathPlace): TreePlace {
-    return { scope: this.#options.scope ?? SHARED_SCOPE, parent: below };
+    return { scope: this.#options.scope ?? OPEN_SCOPE, parent: below };
   }
 
   #content({ at }: PathPlace): BlockContent {

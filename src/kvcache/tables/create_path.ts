@@ -15,7 +15,7 @@ export interface SequenceStart {
   /** The path of the sequence that it branches off, and how many whole blocks it shares. */
   readonly source?: SequencePath | undefined;
   readonly numBlocks?: number;
-  readonly checkpointInterval?: number | undefined;
+  readonly snapshotInterval?: number | undefined;
 }
 
 /**
@@ -30,10 +30,10 @@ export function createPath(
   start: SequenceStart,
 ): SequencePath | undefined {
   if (cache === undefined) return undefined;
-  const { hit, numTokens, source, numBlocks = 0, checkpointInterval } = start;
+  const { hit, numTokens, source, numBlocks = 0, snapshotInterval } = start;
   if (cache.columns === undefined) return new CachedPath(cache, hit.nodes as BlockId[], options);
   const branch = source instanceof GroupPath ? { path: source, numBlocks } : undefined;
   const keep = keptLengths(hit, numTokens, cache.blockSize);
-  const optional = omitUndefined({ source: branch, checkpointInterval });
+  const optional = omitUndefined({ source: branch, snapshotInterval });
   return new GroupPath(cache, options, { hit, keep, numTokens, ...optional });
 }

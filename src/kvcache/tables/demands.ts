@@ -1,5 +1,5 @@
 import {
-  type LayerCache,
+  type CacheSpec,
   liveRange,
   maxLiveBlocks,
   numLiveBlocks,
@@ -17,7 +17,7 @@ import type { BlockTables } from "./block_tables.ts";
  * window moves on, the blocks that die behind it pay for those ahead. A state is never shared.
  */
 export function admissionDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   numTokens: number,
   numCached: number,
   grain: StepGrain,
@@ -37,7 +37,7 @@ export function admissionDemand(
  * for the rest.
  */
 export function resumeDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   numTokens: number,
   { numComputed, numFound }: { readonly numComputed: number; readonly numFound: number },
   grain: StepGrain,
@@ -55,7 +55,7 @@ export function resumeDemand(
 
 /** Blocks that tables lack to cover the first `numTokens` positions, per group. */
 export function growthDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   tables: BlockTables,
   numTokens: number,
   blockSize: number,

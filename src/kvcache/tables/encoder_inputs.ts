@@ -1,5 +1,5 @@
 import { ceilDiv } from "../../base/math.ts";
-import type { LayerCache } from "../../core/cache_group.ts";
+import type { CacheSpec } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Demand } from "../pool/pool.ts";
 import type { ContentKey, EncoderEntry, EntryName } from "../prefix/encoder_entry.ts";
@@ -36,7 +36,7 @@ export interface InputPlan {
 
 /** What inputs are planned with. */
 export interface InputPlanContext {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly blockSize: number;
   /** Leading positions of the sequence that are cached. */
   readonly numCachedTokens: number;
@@ -68,7 +68,7 @@ export function planInputs(inputs: readonly EncoderInput[], context: InputPlanCo
 
 /** Blocks that the outputs for `inputs` fill, per group. */
 export function inputDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   inputs: readonly EncoderInput[],
   blockSize: number,
 ): Demand {

@@ -1,6 +1,6 @@
 import {
+  type CacheSpec,
   isInRange,
-  type LayerCache,
   liveRange,
   NO_BLOCK,
   type StepGrain,
@@ -28,7 +28,7 @@ export interface ForkPlan {
  * have that any more: a window has moved on, or a state has.
  */
 export function planFork(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   source: SequenceBlocks,
   { numTokens, numShared }: { readonly numTokens: number; readonly numShared: number },
   grain: StepGrain,
@@ -58,7 +58,7 @@ export function planFork(
 
 /** The shared part of a table; undefined if a block of it is dead that the branch reads. */
 function wholeBlocks(
-  cache: LayerCache,
+  cache: CacheSpec,
   table: readonly BlockId[],
   { numShared, numBlocks, blockSize }: { numShared: number; numBlocks: number; blockSize: number },
 ): readonly BlockId[] | undefined {

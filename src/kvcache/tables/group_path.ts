@@ -8,7 +8,7 @@ import type { NodeBlock } from "../prefix/node_blocks.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { BlockContent, NodeId, TreePlace } from "../prefix/radix_tree.ts";
 import type { BlockTables } from "./block_tables.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./sequence_path.ts";
 import { WindowTails } from "./window_tails.ts";
 
 /** Where a path begins and what it is to keep. */
@@ -20,7 +20,7 @@ export interface PathStart {
   /** Tokens known at the start. */
   readonly numTokens: number;
   /** Every so many tokens states are kept as well; absent: never. */
-  readonly checkpointInterval?: number;
+  readonly snapshotInterval?: number;
   /** The path that this one branches off, and how many blocks of its tables are shared. */
   readonly source?: { readonly path: GroupPath; readonly numBlocks: number };
 }
@@ -72,12 +72,12 @@ export class GroupPath implements SequencePath {
 
   constructor(
     cache: PrefixCache,
-    { scope = SHARED_SCOPE, retention }: CachingOptions,
+    { scope = OPEN_SCOPE, retention }: CachingOptions,
     start: PathStart,
   ) {
     const { hit, keep, source } = start;
     this.#numPromptTokens = start.numTokens;
-    this.#interval = start.checkpointInterval ?? Infinity;
+    this.#interval = start.snapshotInterval ?? Infinity;
     this.#cache = cache;
     this.#groupNodes = cache.groupNodes!;
     this.caching = { scope, ...omitUndefined({ retention }) };

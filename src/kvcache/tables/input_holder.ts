@@ -1,16 +1,16 @@
 import { invariant } from "../../base/invariant.ts";
-import type { LayerCache } from "../../core/cache_group.ts";
+import type { CacheSpec } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockSource } from "../pool/pool.ts";
 import type { EntryName } from "../prefix/encoder_entry.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import { type EncoderInput, type InputPlan, planInputs } from "./encoder_inputs.ts";
 import { type InputCaching, SequenceInputs } from "./sequence_inputs.ts";
-import { type CachingOptions, SHARED_SCOPE } from "./sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE } from "./sequence_path.ts";
 
 /** What the inputs of sequences are held with. */
 export interface InputHolderOptions {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly blockSize: number;
   readonly cache: PrefixCache | undefined;
   /** Where references are taken: the prefix cache where there is one, else the pool. */
@@ -29,7 +29,7 @@ export class InputHolder {
   }
 
   /** What plans these inputs; undefined where there are none. */
-  planner(inputs: readonly EncoderInput[], scope: string = SHARED_SCOPE): InputPlanner | undefined {
+  planner(inputs: readonly EncoderInput[], scope: string = OPEN_SCOPE): InputPlanner | undefined {
     if (inputs.length === 0) return undefined;
     const { groups, blockSize, cache } = this.#options;
     const hasEncoder = groups.some(({ kind }) => kind === "encoder");
@@ -72,7 +72,7 @@ export class InputHolder {
     return inputs;
   }
 
-  #caching({ scope = SHARED_SCOPE, retention }: CachingOptions, tokenScope: string): InputCaching {
+  #caching({ scope = OPEN_SCOPE, retention }: CachingOptions, tokenScope: string): InputCaching {
     const { groups, cache } = this.#options;
     return { groups, entries: cache?.entries, scope, tokenScope, retention };
   }

@@ -16,17 +16,21 @@ export function keptLengths({ nodes, numKnown }: Hit, numTokens: number, blockSi
 export interface StateGrain {
   readonly blockSize: number;
   /** Every so many tokens, a multiple of `blockSize`; absent: never. */
-  readonly checkpointInterval: number | undefined;
+  readonly snapshotInterval: number | undefined;
 }
 
 /**
  * Where the chunks of a prompt are to end for the sake of states, ascending: at the lengths that
  * are kept, and every interval.
  */
-export function chunkStops(hit: Hit, numTokens: number, grain: StateGrain): readonly number[] {
-  const { blockSize, checkpointInterval: interval = Infinity } = grain;
-  const stops = new Set(keptLengths(hit, numTokens, blockSize));
-  for (let stop = interval; stop < numTokens; stop += interval) stops.add(stop);
+export function snapshotChunkEnds(
+  hit: Hit,
+  numTokens: number,
+  grain: StateGrain,
+): readonly number[] {
+  const { blockSize, snapshotInterval: interval = Infinity } = grain;
+  const ends = new Set(keptLengths(hit, numTokens, blockSize));
+  for (let end = interval; end < numTokens; end += interval) ends.add(end);
   const start = hit.nodes.length * blockSize;
-  return [...stops].filter((stop) => stop > start).sort((a, b) => a - b);
+  return [...ends].filter((end) => end > start).sort((a, b) => a - b);
 }

@@ -1,4 +1,4 @@
-import { isWindow, type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { type CacheSpec, isWindow, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { Pool } from "../pool/pool.ts";
@@ -71,7 +71,7 @@ export class SequenceBlocks {
    * Takes the blocks out that nothing reads any more, per group; no step that reads them may be in
    * flight. O(blocks taken), and O(table) where there are any.
    */
-  takeDead(groups: readonly LayerCache[], blockSize: number): BlockId[][] {
+  takeDead(groups: readonly CacheSpec[], blockSize: number): BlockId[][] {
     return groups.map((cache, group) => {
       if (!isWindow(cache)) return [];
       const { numSinkBlocks, start } = liveRange(cache, this.numComputedTokens, blockSize);

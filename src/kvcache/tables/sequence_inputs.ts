@@ -1,4 +1,4 @@
-import type { LayerCache } from "../../core/cache_group.ts";
+import type { CacheSpec } from "../../core/cache_group.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
@@ -31,7 +31,7 @@ export interface HeldBlocks {
 
 /** How the outputs of one sequence's inputs are cached. */
 export interface InputCaching {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** Absent without a prefix cache. */
   readonly entries: EncoderEntries | undefined;
   readonly scope: string;
@@ -165,7 +165,7 @@ export class SequenceInputs {
 }
 
 /** Keys and values are read as long as the sequence goes on. */
-function readUntil({ group, input }: PlannedInput, groups: readonly LayerCache[]): number {
+function readUntil({ group, input }: PlannedInput, groups: readonly CacheSpec[]): number {
   const cache = groups[group]!;
   const isPassing = cache.kind === "encoder" && cache.lifetime === "placeholders";
   return isPassing ? input.placeholderEnd : Infinity;

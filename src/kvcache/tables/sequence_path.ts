@@ -12,7 +12,7 @@ export interface CachingOptions {
 }
 
 /** The scope of requests that name none. */
-export const SHARED_SCOPE = "";
+export const OPEN_SCOPE = "";
 
 /** How far the blocks of one sequence are findable in the prefix cache. */
 export interface SequencePath {

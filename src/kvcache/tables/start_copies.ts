@@ -1,5 +1,5 @@
 import type { BlockCopy } from "../../core/batch.ts";
-import type { LayerCache } from "../../core/cache_group.ts";
+import type { CacheSpec } from "../../core/cache_group.ts";
 import type { SequenceId } from "../../core/ids.ts";
 import type { BlockSource, Pool } from "../pool/pool.ts";
 import type { DecisionListener } from "../prefix/cache_listener.ts";
@@ -21,7 +21,7 @@ export interface Branch {
 
 /** What the copies of new sequences are made with. */
 export interface StartCopiesOptions {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly blockSize: number;
   readonly pool: Pool;
   /** Where references are taken: the prefix cache where there is one, else the pool. */

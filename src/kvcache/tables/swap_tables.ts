@@ -1,4 +1,4 @@
-import { isInRange, type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { type CacheSpec, isInRange, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import { ceilDiv } from "../../base/math.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Pool } from "../pool/pool.ts";
@@ -9,7 +9,7 @@ import type { SequenceBlocks } from "./sequence_blocks.ts";
 
 /** What the contents of a swap are worked out with. */
 export interface SwapContext {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly blockSize: number;
   readonly pool: Pool;
   readonly cache: PrefixCache | undefined;
@@ -24,7 +24,7 @@ export function swapContents(
   { tables, numComputedTokens: numTokens }: SequenceBlocks,
   { groups, blockSize, pool, cache }: SwapContext,
 ): SwapContents {
-  const numSkipped = cache?.isSearched ? numHeldByOthers(tables, cache) : 0;
+  const numSkipped = cache?.canHit ? numHeldByOthers(tables, cache) : 0;
   const entries = groups.map((cacheKind, group): TableEntry[] => {
     const named = (id: BlockId, index: number) => ({ index, block: pool.idInGroup(id, group) });
     const table = tables[group]!;
@@ -57,7 +57,7 @@ export function canResume(
  * attention and what was taken, which lies where its blocks lay.
  */
 export function resumedTables(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   { found, taken, numComputed, blockSize }: {
     readonly found: BlockTables;
     readonly taken: BlockTables;
@@ -80,6 +80,6 @@ export function resumedTables(
 }
 
 /** The blocks of a hit but for windows and states, which a resumed sequence has in host memory. */
-export function fullBlocksOf(groups: readonly LayerCache[], blocks: BlockTables): BlockTables {
+export function fullBlocksOf(groups: readonly CacheSpec[], blocks: BlockTables): BlockTables {
   return blocks.map((ids, group) => groups[group]!.kind === "full" ? liveBlocksOf(ids) : []);
 }

@@ -1,7 +1,7 @@
 import {
+  type CacheSpec,
   isInRange,
   isWindow,
-  type LayerCache,
   type LiveRange,
   liveRange,
   NO_BLOCK,
@@ -101,16 +101,16 @@ export class WindowTails {
     }
   }
 
-  #movingTail(cache: LayerCache): LiveRange {
+  #movingTail(cache: CacheSpec): LiveRange {
     return this.#tailAt(cache, this.#numFull * this.#cache.blockSize);
   }
 
-  #isKept(cache: LayerCache, index: number): boolean {
+  #isKept(cache: CacheSpec, index: number): boolean {
     return this.#keep.some((numTokens) => isInRange(this.#tailAt(cache, numTokens), index));
   }
 
   /** What a hit of `numTokens`, a block boundary, needs. */
-  #tailAt(cache: LayerCache, numTokens: number): LiveRange {
+  #tailAt(cache: CacheSpec, numTokens: number): LiveRange {
     return liveRange(cache, numTokens, this.#cache.blockSize);
   }
 }

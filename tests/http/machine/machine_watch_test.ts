@@ -177,7 +177,7 @@ Deno.test("MachineWatch tells an outage second by second, and counts nothing of 
     for await (const text of frames) seen.push(JSON.parse(text).outage?.seconds);
   })();
   for (let ms = 250; ms <= 3000; ms += 250) {
-    rig.engine.outage = { elapsedMs: ms, numLosses: 1 };
+    rig.engine.outage = { elapsedMs: ms, numFailures: 1 };
     await rig.turn();
   }
   assertEquals(seen, [0.25, 1, 2, 3]);

@@ -1,11 +1,11 @@
 import { assertEquals } from "@std/assert";
-import { type LayerCache, NO_BLOCK } from "../../../src/core/cache_group.ts";
+import { type CacheSpec, NO_BLOCK } from "../../../src/core/cache_group.ts";
 import { longestHit } from "../../../src/kvcache/prefix/longest_hit.ts";
 import { NodeBlocks } from "../../../src/kvcache/prefix/node_blocks.ts";
 import { chunksOf, FULL, STATE, windowOf } from "../../support/kv_groups.ts";
 
 /** What is cached of each group, block by block: T or F. */
-function hitOf(groups: readonly LayerCache[], patterns: readonly string[], blockSize: number) {
+function hitOf(groups: readonly CacheSpec[], patterns: readonly string[], blockSize: number) {
   const numNodes = patterns[0]!.length;
   const columns = new NodeBlocks(numNodes * groups.length, groups.length);
   const path = Array.from({ length: numNodes }, () => columns.open());
@@ -18,7 +18,7 @@ function hitOf(groups: readonly LayerCache[], patterns: readonly string[], block
   return longestHit(groups, path, columns, blockSize);
 }
 
-function lengthOf(groups: readonly LayerCache[], patterns: readonly string[], blockSize = 2) {
+function lengthOf(groups: readonly CacheSpec[], patterns: readonly string[], blockSize = 2) {
   return hitOf(groups, patterns, blockSize).nodes.length;
 }
 

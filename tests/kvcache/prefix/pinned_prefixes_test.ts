@@ -26,7 +26,7 @@ Deno.test("PinnedPrefixes keeps what is pinned from eviction, until it is unpinn
   const blocks = managerWith(8);
   const pins = blocks.pins!;
   assertEquals(pins.pin("system", "", tokensOf(0, 5)), 2);
-  assertEquals([blocks.numFree, blocks.numCached, blocks.numInUse], [4, 2, 2]);
+  assertEquals([blocks.numFree, blocks.numIdle, blocks.numInUse], [4, 2, 2]);
   blocks.checkIntegrity();
   assertEquals(blocks.tryAdmit(1, tokensOf(90, 14)), undefined);
   assert(blocks.tryAdmit(1, tokensOf(90, 12)));
@@ -41,7 +41,7 @@ Deno.test("PinnedPrefixes refuses with the numbers what exceeds the cap, and cha
   const blocks = managerWith(12);
   const pins = blocks.pins!;
   pins.pin("a", "", tokensOf(0, 6));
-  const before = [blocks.numFree, blocks.numCached, pins.numBlocks];
+  const before = [blocks.numFree, blocks.numIdle, pins.numBlocks];
   const { data } = assertThrows(() => pins.pin("b", "", tokensOf(0, 4)), RequestError);
   assertEquals([data.status, data.code], [400, "pin_limit_exceeded"]);
   assertEquals(data.details, { n_blocks: 2, n_pinned: 3, limit: 4 });
@@ -51,7 +51,7 @@ Deno.test("PinnedPrefixes refuses with the numbers what exceeds the cap, and cha
     "0 are pinned",
   );
   assertEquals(again.data.details, { n_blocks: 6, n_pinned: 0, limit: 4 }, "its own make room");
-  assertEquals([blocks.numFree, blocks.numCached, pins.numBlocks], before);
+  assertEquals([blocks.numFree, blocks.numIdle, pins.numBlocks], before);
   blocks.checkIntegrity();
   assertEquals(pins.pin("a", "", tokensOf(0, 8)), 4, "in place of what the name held");
   assertEquals(pins.numBlocks, 4);

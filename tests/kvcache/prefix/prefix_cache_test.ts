@@ -57,14 +57,14 @@ Deno.test("PrefixCache shares, frees and evicts in the order of S9", () => {
   assertEquals(blocks.numFree, 5);
   blocks.free(0);
   blocks.free(1);
-  assertEquals([blocks.numFree, blocks.numCached], [7, 3]);
+  assertEquals([blocks.numFree, blocks.numIdle], [7, 3]);
   assertEquals(serve(blocks, 2, [...COMMON, ...run(5, 6)]), 48);
   assertEquals(tableOf(blocks, 2), [0, 1, 2, 4]);
-  assertEquals([blocks.numFree, blocks.numCached], [6, 0]);
+  assertEquals([blocks.numFree, blocks.numIdle], [6, 0]);
   blocks.free(2);
   assertEquals(serve(blocks, 3, run(99, 160)), 0);
   assertEquals(tableOf(blocks, 3), [4, 3, 5, 6, 7, 8, 9, 2, 1, 0]);
-  assertEquals([blocks.numFree, blocks.numCached, blocks.numEvicted], [0, 0, 3]);
+  assertEquals([blocks.numFree, blocks.numIdle, blocks.numEvicted], [0, 0, 3]);
 });
 
 Deno.test("PrefixCache evicts by last use across sequences (S12)", () => {
@@ -74,10 +74,10 @@ Deno.test("PrefixCache evicts by last use across sequences (S12)", () => {
   assertEquals(blocks.numFree, 1);
   blocks.free(0);
   blocks.free(1);
-  assertEquals(blocks.numFree + blocks.numCached, 10);
+  assertEquals(blocks.numFree + blocks.numIdle, 10);
   assertEquals(serve(blocks, 2, range(0, 35)), 32);
   assertEquals(tableOf(blocks, 2), [0, 1, 5]);
-  assertEquals(blocks.numFree + blocks.numCached, 7);
+  assertEquals(blocks.numFree + blocks.numIdle, 7);
   // The rest of the first sequence goes before the second, each from its end.
   serve(blocks, 3, range(500, 16 * 7));
   assertEquals(tableOf(blocks, 3), [9, 4, 3, 2, 8, 7, 6]);
@@ -87,11 +87,11 @@ Deno.test("PrefixCache forgets what a block held when it is used again (S13)", (
   const blocks = managerOf({ numBlocks: 1 });
   serve(blocks, 0, range(0, 16));
   blocks.free(0);
-  assertEquals(blocks.numCached, 1);
+  assertEquals(blocks.numIdle, 1);
   serve(blocks, 1, range(50, 15));
   assertEquals(tableOf(blocks, 1), [0]);
   blocks.free(1);
-  assertEquals([blocks.numFree, blocks.numCached], [1, 0]);
+  assertEquals([blocks.numFree, blocks.numIdle], [1, 0]);
   assertEquals(blocks.numTokensCached(Uint32Array.from(range(0, 17))), 0);
 });
 
@@ -100,11 +100,11 @@ Deno.test("BlockManager without a prefix cache finds and keeps nothing (S15)", (
   serve(blocks, 0, range(0, 10));
   assertEquals(tableOf(blocks, 0).length, 3);
   blocks.free(0);
-  assertEquals([blocks.numFree, blocks.numCached], [4, 0]);
+  assertEquals([blocks.numFree, blocks.numIdle], [4, 0]);
   assertEquals(serve(blocks, 1, range(0, 16)), 0);
   assertEquals(tableOf(blocks, 1).length, 4);
   assertEquals(blocks.tryAdmit(2, Uint32Array.from(range(0, 4))), undefined);
-  assertEquals([blocks.isSearched, blocks.pins, blocks.numEvicted], [false, undefined, 0]);
+  assertEquals([blocks.canHit, blocks.pins, blocks.numEvicted], [false, undefined, 0]);
 });
 
 Deno.test("BlockManager.tryAdmit() changes nothing when its own hits are the room it lacks (S16)", () => {
@@ -118,13 +118,13 @@ Deno.test("BlockManager.tryAdmit() changes nothing when its own hits are the roo
   assertEquals(tableOf(blocks, 0).slice(0, 3), table0);
   blocks.free(1);
   serve(blocks, 2, range(1000, 32));
-  assertEquals([blocks.numFree, blocks.numCached], [1, 3], "the idle ones are those of b");
-  const before = [blocks.numFree, blocks.numCached, blocks.numEvicted, blocks.numTables];
+  assertEquals([blocks.numFree, blocks.numIdle], [1, 3], "the idle ones are those of b");
+  const before = [blocks.numFree, blocks.numIdle, blocks.numEvicted, blocks.numSequences];
   const long = Uint32Array.from([...a, ...b, ...range(200, 32)]);
   assertEquals(blocks.numTokensCached(long), 96);
   assertEquals(blocks.tryAdmit(3, long), undefined);
   blocks.checkIntegrity();
-  assertEquals([blocks.numFree, blocks.numCached, blocks.numEvicted, blocks.numTables], before);
+  assertEquals([blocks.numFree, blocks.numIdle, blocks.numEvicted, blocks.numSequences], before);
   assertEquals(blocks.numTokensCached(long), 96);
   // Nothing lost its turn either: the end of b is evicted first.
   serve(blocks, 4, range(2000, 32));
@@ -141,7 +141,7 @@ Deno.test("BlockManager.clearCache() wants every table back first (S21)", () => 
   blocks.free(1);
   blocks.clearCache();
   blocks.checkIntegrity();
-  assertEquals([blocks.numFree, blocks.numCached], [10, 0]);
+  assertEquals([blocks.numFree, blocks.numIdle], [10, 0]);
   assertEquals(blocks.numTokensCached(Uint32Array.from([...COMMON, 9])), 0);
 });
 
@@ -159,15 +159,15 @@ Deno.test("PrefixCache keeps the first of two equal blocks, and the second its o
   serve(blocks, 0, range(0, 32));
   serve(blocks, 1, range(0, 32));
   assertEquals(tableOf(blocks, 1), [0, 2]);
-  assertEquals([blocks.numFree, blocks.numCached], [7, 0]);
+  assertEquals([blocks.numFree, blocks.numIdle], [7, 0]);
   blocks.free(0);
   assertEquals(
-    [blocks.numFree, blocks.numCached],
+    [blocks.numFree, blocks.numIdle],
     [7, 1],
     "block 0 is held, 1 is idle, 2 is not cached",
   );
   blocks.free(1);
-  assertEquals([blocks.numFree, blocks.numCached], [8, 2]);
+  assertEquals([blocks.numFree, blocks.numIdle], [8, 2]);
   serve(blocks, 2, range(0, 33));
   assertEquals(tableOf(blocks, 2).slice(0, 2), [0, 1]);
 });
@@ -190,7 +190,7 @@ Deno.test("CachedPath makes findable at its end what lies behind a duplicate", (
   assertEquals(blocks.numTokensCached(tokens), 4);
   blocks.free(0);
   blocks.checkIntegrity();
-  assertEquals([blocks.numFree, blocks.numCached], [8, 2]);
+  assertEquals([blocks.numFree, blocks.numIdle], [8, 2]);
 });
 
 Deno.test("PrefixCache lets a lone sequence have every block, its duplicates' originals included", () => {
@@ -199,7 +199,7 @@ Deno.test("PrefixCache lets a lone sequence have every block, its duplicates' or
   blocks.free(0);
   serve(blocks, 1, [1, 2]);
   assert(blocks.tryExtend(1, 6));
-  assertEquals([blocks.numFree, blocks.numCached, blocks.numEvicted], [0, 0, 1]);
+  assertEquals([blocks.numFree, blocks.numIdle, blocks.numEvicted], [0, 0, 1]);
   assertEquals(blocks.tryExtend(1, 7), false);
 });
 
@@ -208,12 +208,12 @@ Deno.test("PrefixCache evicts chains from their leaves, and nothing above what i
   serve(blocks, 0, [1, 2, 3]);
   serve(blocks, 1, [1, 2, 4, 5]);
   blocks.free(0);
-  assertEquals([blocks.numFree, blocks.numCached], [5, 1]);
+  assertEquals([blocks.numFree, blocks.numIdle], [5, 1]);
   assertEquals(blocks.tryExtend(1, 10), true);
-  assertEquals([blocks.numFree, blocks.numCached, blocks.numEvicted], [0, 0, 1]);
+  assertEquals([blocks.numFree, blocks.numIdle, blocks.numEvicted], [0, 0, 1]);
   assertEquals(blocks.numTokensCached(Uint32Array.of(1, 2, 4, 9)), 3);
   blocks.free(1);
-  assertEquals(blocks.numCached, 4);
+  assertEquals(blocks.numIdle, 4);
   serve(blocks, 2, range(50, 10));
   assertEquals(blocks.numTokensCached(Uint32Array.of(1, 2, 4, 9)), 0);
   blocks.free(2);
@@ -300,7 +300,7 @@ Deno.test("PrefixCache with forced misses stores and never finds", () => {
   blocks.free(0);
   blocks.free(1);
   blocks.checkIntegrity();
-  assertEquals([blocks.isSearched, blocks.numCached], [false, 3]);
+  assertEquals([blocks.canHit, blocks.numIdle], [false, 3]);
 });
 
 Deno.test("PrefixCache.insert() wants what is above the place to be held", () => {

@@ -149,7 +149,7 @@ function coldAmongHits(numAtOnce: number, numMore: number): readonly Arrival[] {
   return [first, cold, ...hits];
 }
 
-const ONE_SEAT = { ...CACHED, maxNumSeqs: 1, maxNumWaitingSeqs: 4096 } as const;
+const ONE_SEAT = { ...CACHED, maxNumSeqs: 1, maxNumQueuedSeqs: 4096 } as const;
 
 Deno.test(`lpm lets ${MIN_OVERTAKEN} later arrivals overtake a request, or as many as have waited at once`, () => {
   const options = { ...ONE_SEAT, schedulingPolicy: "lpm" } as const;

@@ -20,11 +20,14 @@ const TITLES: Readonly<Record<AwayMessage["state"], string>> = {
 export function awayWords({ state, outage }: AwayMessage): AwayWords {
   const title = TITLES[state];
   if (outage === undefined) return { title, facts: [] };
-  const { seconds, losses_in_a_row, losses_allowed, next_try_in_seconds, requests_kept } = outage;
+  const { seconds, failures_in_a_row, failures_allowed, next_try_in_seconds, requests_kept } =
+    outage;
   const next = next_try_in_seconds === undefined
     ? "Another is being started."
     : `Another is started in ${duration(1000 * next_try_in_seconds)}.`;
-  const limit = losses_allowed === undefined ? "" : `, and ${count(losses_allowed)} are too many`;
+  const limit = failures_allowed === undefined
+    ? ""
+    : `, and ${count(failures_allowed)} are too many`;
   return {
     title,
     facts: [
@@ -33,9 +36,9 @@ export function awayWords({ state, outage }: AwayMessage): AwayWords {
         ? "No request was under way."
         : `${count(requests_kept)} ${requests_kept === 1 ? "request goes" : "requests go"} on ` +
           "with the next engine.",
-      ...(losses_in_a_row < 2
+      ...(failures_in_a_row < 2
         ? []
-        : [`${count(losses_in_a_row)} engines were lost in a row${limit}.`]),
+        : [`${count(failures_in_a_row)} engines were lost in a row${limit}.`]),
     ],
   };
 }

@@ -77,8 +77,8 @@ export interface Outage {
   /** Since it was lost. */
   readonly seconds: number;
   /** Engines lost without a completed answer in between, and how many are the end. */
-  readonly losses_in_a_row: number;
-  readonly losses_allowed?: number;
+  readonly failures_in_a_row: number;
+  readonly failures_allowed?: number;
   /** Until another is started; absent while it starts. */
   readonly next_try_in_seconds?: number;
   /** Requests that go on with the next engine. */

@@ -19,7 +19,7 @@ const READ_AHEAD = 64;
  * Appending costs O(1) per item. A reader sees items once and in order, straight from the ring: one
  * that is slower than the log turns over sees a jump in the numbers, and never makes the log grow.
  */
-export class ReplayLog<T> {
+export class NumberedLog<T> {
   readonly #capacity: number;
   /** Ring: item `seq` lies at `seq % capacity`. */
   readonly #items: T[] = [];

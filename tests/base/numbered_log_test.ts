@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
-import { ReplayLog } from "../../src/base/replay_log.ts";
+import { NumberedLog } from "../../src/base/numbered_log.ts";
 
-Deno.test("ReplayLog numbers items without holes and keeps the latest", () => {
-  const log = new ReplayLog<string>(3);
+Deno.test("NumberedLog numbers items without holes and keeps the latest", () => {
+  const log = new NumberedLog<string>(3);
   assertEquals([log.firstSeq, log.nextSeq, log.from(0)], [0, 0, []]);
   log.append(["a", "b"]);
   log.append(["c", "d", "e"]);
@@ -12,10 +12,10 @@ Deno.test("ReplayLog numbers items without holes and keeps the latest", () => {
   assertEquals(log.from(0), [{ seq: 2, item: "c" }, { seq: 3, item: "d" }, { seq: 4, item: "e" }]);
   assertEquals(log.from(3, 1), [{ seq: 3, item: "d" }]);
   assertEquals(log.from(5), []);
-  assertThrows(() => new ReplayLog(0), InvariantError);
+  assertThrows(() => new NumberedLog(0), InvariantError);
 });
 
-Deno.test("ReplayLog agrees with a plain list under any history", () => {
+Deno.test("NumberedLog agrees with a plain list under any history", () => {
   const appends = fc.array(fc.array(fc.nat({ max: 9 }), { maxLength: 4 }), { maxLength: 20 });
   fc.assert(
     fc.property(
@@ -23,7 +23,7 @@ Deno.test("ReplayLog agrees with a plain list under any history", () => {
       appends,
       fc.nat({ max: 40 }),
       (capacity, all, seq) => {
-        const log = new ReplayLog<number>(capacity);
+        const log = new NumberedLog<number>(capacity);
         const list: number[] = [];
         for (const items of all) {
           log.append(items);
@@ -39,8 +39,8 @@ Deno.test("ReplayLog agrees with a plain list under any history", () => {
 
 const NEVER = new AbortController().signal;
 
-Deno.test("ReplayLog.follow() replays what is kept and goes on with what comes", async () => {
-  const log = new ReplayLog<string>(3);
+Deno.test("NumberedLog.follow() replays what is kept and goes on with what comes", async () => {
+  const log = new NumberedLog<string>(3);
   log.append(["a", "b", "c", "d"]);
   const seen: string[] = [];
   for await (const { seq, item } of log.follow(2, NEVER)) {
@@ -51,8 +51,8 @@ Deno.test("ReplayLog.follow() replays what is kept and goes on with what comes",
   assertEquals(seen, ["2c", "3d", "4e", "5f"]);
 });
 
-Deno.test("ReplayLog.follow() lets a slow reader jump instead of keeping items for it", async () => {
-  const log = new ReplayLog<number>(2);
+Deno.test("NumberedLog.follow() lets a slow reader jump instead of keeping items for it", async () => {
+  const log = new NumberedLog<number>(2);
   log.append([0]);
   const reader = log.follow(0, NEVER);
   assertEquals((await reader.next()).value, { seq: 0, item: 0 });
@@ -61,8 +61,8 @@ Deno.test("ReplayLog.follow() lets a slow reader jump instead of keeping items f
   assertEquals((await reader.next()).value, { seq: 4, item: 4 });
 });
 
-Deno.test("ReplayLog.follow() ends when its signal aborts, also while it waits", async () => {
-  const log = new ReplayLog<number>(2);
+Deno.test("NumberedLog.follow() ends when its signal aborts, also while it waits", async () => {
+  const log = new NumberedLog<number>(2);
   const abort = new AbortController();
   const ended = Array.fromAsync(log.follow(0, abort.signal));
   log.append([7]);
@@ -70,8 +70,8 @@ Deno.test("ReplayLog.follow() ends when its signal aborts, also while it waits",
   assertEquals(await ended, [{ seq: 0, item: 7 }]);
 });
 
-Deno.test("ReplayLog.follow() keeps nothing of the times that it has waited", async () => {
-  const log = new ReplayLog<number>(2);
+Deno.test("NumberedLog.follow() keeps nothing of the times that it has waited", async () => {
+  const log = new NumberedLog<number>(2);
   const reader = log.follow(0, NEVER);
   const wait = async (item: number) => {
     const next = reader.next();
@@ -86,8 +86,8 @@ Deno.test("ReplayLog.follow() keeps nothing of the times that it has waited", as
   assert(grown < 40e6, `the heap has grown by ${grown} bytes`);
 });
 
-Deno.test("ReplayLog.follow() listens to its signal only while it is read", async () => {
-  const log = new ReplayLog<number>(2);
+Deno.test("NumberedLog.follow() listens to its signal only while it is read", async () => {
+  const log = new NumberedLog<number>(2);
   log.append([7]);
   let numListeners = 0;
   const signal = {
