@@ -4,15 +4,17 @@ import { checkPromptFits } from "../core/context_limit.ts";
 import { RequestError } from "../core/errors.ts";
 import type { PromptReport } from "../core/prompt_readout.ts";
 import { boundedArray } from "./bounded_array.ts";
+import { numTokensOf } from "./prompt_field.ts";
 import { checkPromptChars } from "./prompt_limits.ts";
 import { readJson } from "./read_json.ts";
-import { checkNumPrompts, numTokensOf, readPrompts } from "./read_prompts.ts";
+import { checkNumPrompts, readPrompts } from "./read_prompts.ts";
+import { SAMPLING_FIELDS } from "./sampling_fields.ts";
 import { requireReady, servedName } from "./served_model.ts";
-import type { ChatMessage, RerankForm, ServedModel, Services } from "./services.ts";
-import type { UnsupportedFields } from "./unsupported_fields.ts";
+import type { RerankForm, ServedModel, Services } from "./services.ts";
+import type { ChatMessage } from "./text_port.ts";
+import { neutral, type UnsupportedFields } from "./unsupported_fields.ts";
 
 const MAX_DOCUMENTS = 2048;
-const MAX_SALT_CHARS = 1024;
 
 /** What the Qwen3-Reranker models were trained to read (2506.05176). */
 const SYSTEM = "Judge whether the Document meets the requirements based on the Query and the " +
@@ -29,7 +31,7 @@ export const RerankRequest = z.looseObject({
   top_n: z.int().min(0).max(MAX_DOCUMENTS).nullish(),
   return_documents: z.boolean().nullish(),
   instruction: z.string().nullish(),
-  cache_salt: z.string().min(1).max(MAX_SALT_CHARS).nullish(),
+  cache_salt: SAMPLING_FIELDS.cache_salt,
 });
 
 /** Fields of Cohere's, Jina's and vLLM's that would change scores. */
@@ -39,7 +41,7 @@ const UNSUPPORTED: UnsupportedFields = new Map([
   "max_chunks_per_doc",
   "rank_fields",
   "truncation",
-].map((name) => [name, { isNeutral: (value) => value === false, neutral: "null" }]));
+].map((name) => [name, neutral("null", (value) => value === false)]));
 
 /**
  * `POST /v1/rerank` in Jina's shape: how well each document answers the query, from 0
@@ -71,7 +73,6 @@ export function rerankRoute(services: Services): Handler {
 
     const read = await readPrompts(c, services, {
       idPrefix: "rerank-",
-      param: "documents",
       prompts,
       readout: "score" in form ? { pooling: "last" } : { nextTokens: [form.yes, form.no] },
       cacheSalt: request.cache_salt,
