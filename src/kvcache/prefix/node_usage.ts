@@ -12,9 +12,9 @@ export interface NodeUse {
  *
  *     hits that ended here        [A] 0 --- [B] 3 --- [C] 2        B was hit 5 times, 2 with C
  *
- * A hit is counted at its last node alone, in O(1); a node's hits are the sum over all that is below
- * it, and a leaf that goes leaves its own to its parent. Nothing is kept of nodes at which no hit
- * ended, which most are.
+ * A hit is counted at its last node alone, in O(1); a node's hits are the sum over all that is
+ * below it, and a leaf that goes leaves its own to its parent. Nothing is kept of nodes at which no
+ * hit ended, which most are.
  */
 export class NodeUsage {
   #uses = new Map<number, NodeUse>();
