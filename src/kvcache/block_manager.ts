@@ -150,10 +150,13 @@ export class BlockManager {
     return this.#pool.numSlabsFor(demand);
   }
 
-  /** Slabs that the blocks of sequence `id` fill, those that others hold too included. */
+  /** Slabs that the blocks of sequence `id` fill, those included that others hold too. */
   numHeldBy(id: SequenceId): number {
-    const { tables } = this.#allocator.blocksOf(id);
-    return this.#pool.numSlabsFor(tables.map((table) => liveBlocksOf(table).length));
+    const counts = this.groups.map(() => 0);
+    for (const { group, blocks } of this.#allocator.blocksOf(id).held()) {
+      counts[group]! += blocks.length;
+    }
+    return this.#pool.numSlabsFor(counts);
   }
 
   /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
