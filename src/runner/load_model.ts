@@ -8,7 +8,7 @@ import { findModelSource } from "../weights/model_source.ts";
 import { textWeights } from "../weights/text_part.ts";
 import type { Weights } from "../weights/weights.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
-import { hostMemory } from "./host_memory.ts";
+import { unifiedMemory } from "./unified_memory.ts";
 import { blockNotices, fallbackNotices, unusedTensors, warnOfUnused } from "./load_notices.ts";
 import { allocateModel } from "./allocate_model.ts";
 import { smallerHint } from "./does_not_fit.ts";
@@ -53,11 +53,11 @@ export async function loadModel(
     const memory: MemoryInputs = {
       ...{ device, engine: config, model },
       sources: weightSources(checkpoint, model.weights),
-      ...(device.isSoftware ? { host: hostMemory() } : {}),
+      ...(device.isSoftware ? { host: unifiedMemory() } : {}),
     };
     const plan = planMemory(memory);
     // Refuses what the host has no room for, before weights are read.
-    const { isKnown, freeBytes } = hostMemory();
+    const { isKnown, freeBytes } = unifiedMemory();
     const swap = swapLayout(model, config, isKnown ? freeBytes : Infinity);
     warnOfUnused(log, unusedTensors(checkpoint.names(), model));
     const { quantization } = config;
