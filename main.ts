@@ -12,7 +12,6 @@ import { processEnvironment } from "./src/core/environment.ts";
 import { StartupError } from "./src/core/errors.ts";
 import { TESTED_DENO_MAJOR, VERSION } from "./src/core/version.ts";
 import { exitFor } from "./src/server/process_end.ts";
-import { serveBound, starting } from "./src/server/serve.ts";
 
 /** A mistake the user can put right is one sentence; anything else keeps its stack. */
 async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
@@ -34,7 +33,8 @@ async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
 
 /** The handler for `deno serve`, which binds the port itself. */
 function handler(): Required<Deno.ServeDefaultExport> {
-  let answer: ReturnType<typeof serveBound> | undefined;
+  const serving = () => import("./src/server/serve.ts");
+  let answer: Promise<(request: Request) => Response | Promise<Response>> | undefined;
   // Run directly: flags alone mean `serve`, nothing at all means help.
   const unserved = setTimeout(
     () => Deno.args.length > 0 ? runCommandLine() : console.log(helpOn(undefined)),
@@ -43,9 +43,12 @@ function handler(): Required<Deno.ServeDefaultExport> {
   return {
     onListen(address) {
       clearTimeout(unserved);
-      answer = orExit(() => serveBound(address, parseConfig(Deno.args, processEnvironment())));
+      answer = orExit(async () => {
+        const config = parseConfig(Deno.args, processEnvironment());
+        return (await serving()).serveBound(address, config);
+      });
     },
-    fetch: async (request) => (await answer)?.(request) ?? starting(request),
+    fetch: async (request) => (await answer)?.(request) ?? (await serving()).starting(request),
   };
 }
 

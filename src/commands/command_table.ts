@@ -10,13 +10,7 @@ import { parseModelsConfig, parsePullConfig, parseRemoveConfig } from "../core/h
 import { parsePlanConfig } from "../core/plan_config.ts";
 import { parseTuneConfig } from "../core/tune_config.ts";
 import { VERSION } from "../core/version.ts";
-import { findConfig } from "../server/find_model.ts";
-import { modelsCommand } from "../server/models_command.ts";
-import { planCommand } from "../server/plan_command.ts";
 import { EXIT_CODES } from "../server/process_end.ts";
-import { pullCommand } from "../server/pull_command.ts";
-import { removeCommand } from "../server/remove_command.ts";
-import { serve } from "../server/serve.ts";
 import { lineOutput, ProgressLines } from "../terminal/progress_lines.ts";
 import { styleOf } from "../terminal/style.ts";
 import { completionsCommand } from "./completions.ts";
@@ -27,7 +21,7 @@ import { engineNeeds, requireServePermissions } from "./serve_permissions.ts";
 /** Runs a command with what follows its name. */
 type Run = (args: readonly string[]) => void | Promise<void>;
 
-/** Every command. Those that servers do not need are loaded when they are asked for. */
+/** Every command; what it runs is loaded when it is asked for. */
 export const COMMAND_TABLE: Readonly<Record<CommandName, Run>> = {
   serve: (args) => serveModel(["serve", ...args]),
   run: runPrompt,
@@ -63,6 +57,7 @@ export async function serveModel(args: readonly string[]): Promise<void> {
     return console.log(helpOn(args[0] === "serve" ? "serve" : undefined));
   }
   requireServePermissions(config);
+  const { serve } = await import("../server/serve.ts");
   await serve(config);
 }
 
@@ -149,7 +144,10 @@ function phaseLines(): ProgressLines {
 async function plan(args: readonly string[]): Promise<void> {
   const config = parsePlanConfig(args, processEnvironment());
   if (config === undefined) return console.log(helpOn("plan"));
-  const named = config.model === undefined ? undefined : await findConfig(config.model);
+  const { planCommand } = await import("../server/plan_command.ts");
+  const named = config.model === undefined
+    ? undefined
+    : await (await import("../server/find_model.ts")).findConfig(config.model);
   console.log(planCommand(config, named));
 }
 
@@ -186,18 +184,24 @@ async function tune(args: readonly string[]): Promise<void> {
 
 async function pull(args: readonly string[]): Promise<void> {
   const config = parsePullConfig(args, processEnvironment());
-  console.log(config === undefined ? helpOn("pull") : await pullCommand(config));
+  if (config === undefined) return console.log(helpOn("pull"));
+  const { pullCommand } = await import("../server/pull_command.ts");
+  console.log(await pullCommand(config));
   Deno.exit(0);
 }
 
-function models(args: readonly string[]): void {
+async function models(args: readonly string[]): Promise<void> {
   const config = parseModelsConfig(args, processEnvironment());
-  console.log(config === undefined ? helpOn("models") : modelsCommand(config));
+  if (config === undefined) return console.log(helpOn("models"));
+  const { modelsCommand } = await import("../server/models_command.ts");
+  console.log(modelsCommand(config));
 }
 
-function remove(args: readonly string[]): void {
+async function remove(args: readonly string[]): Promise<void> {
   const config = parseRemoveConfig(args);
-  console.log(config === undefined ? helpOn("rm") : removeCommand(config));
+  if (config === undefined) return console.log(helpOn("rm"));
+  const { removeCommand } = await import("../server/remove_command.ts");
+  console.log(removeCommand(config));
 }
 
 async function explain(args: readonly string[]): Promise<void> {

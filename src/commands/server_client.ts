@@ -5,7 +5,7 @@ import { type Needs, netHost, requirePermissions } from "./permissions.ts";
 /** The server that a command asks, as its flags name it. */
 interface ServerFlags {
   readonly url: string;
-  /** The variable may hold a server's list of keys, with settings behind each: the first is sent. */
+  /** The first key is sent: the variable may hold a server's list, with settings behind each. */
   readonly apiKey?: string | undefined;
 }
 

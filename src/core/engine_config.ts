@@ -144,6 +144,15 @@ export interface EngineConfig extends SchedulingSettings {
 /** The phase of a start that runs steps of every kind: its time shows how fast the device is. */
 export const WARM_UP_PHASE = "warm up";
 
+/** Where a model runs: on a GPU or its software, or in plain TypeScript. */
+export type DeviceKind = "webgpu" | "cpu";
+
+/**
+ * Tokens of the largest step of a warm-up, which takes most of its time. Where drivers compile, it
+ * is large enough for every kernel; the reference device has nothing to compile, and needs few.
+ */
+export const WARM_UP_TOKENS: Readonly<Record<DeviceKind, number>> = { webgpu: 64, cpu: 8 };
+
 /** One phase of starting, as measured. */
 export interface StartupPhase {
   readonly name: string;
@@ -154,7 +163,7 @@ export interface StartupPhase {
 export interface EngineInfo extends PoolGroups {
   /** The device in words, for people. */
   readonly device: string;
-  readonly deviceKind: "webgpu" | "cpu";
+  readonly deviceKind: DeviceKind;
   /** `model_type` of config.json. */
   readonly modelType: string;
   readonly numParameters: number;

@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
-import { type EngineInfo, WARM_UP_PHASE } from "../core/engine_config.ts";
-import type { EngineStall } from "../core/generation.ts";
+import { type EngineInfo, WARM_UP_PHASE, WARM_UP_TOKENS } from "../core/engine_config.ts";
+import type { EngineStall } from "../core/engine_port.ts";
 
 /** How long an isolate may be silent. */
 export interface EngineDeadlines {
@@ -15,9 +15,6 @@ export const DEFAULT_DEADLINES: EngineDeadlines = { startMs: 600_000 };
 
 /** Least that a step is allowed unless a time was given, ms. */
 const MIN_STEP_MS = 120_000;
-
-/** Tokens of the largest step of a warm-up, most of the time of which it takes. */
-const WARM_UP_TOKENS = 64;
 
 /** How much slower than in the warm-up a token may be, with a long context or on a busy machine. */
 const SLOWNESS = 4;
@@ -155,9 +152,11 @@ export class Watchdog {
  * How long a step of an engine may take unless a time was given, ms: two minutes, or four times
  * what its largest step would take at the speed of its warm-up, where that is longer.
  */
-export function stepDeadlineMs({ phases, maxNumBatchedTokens }: EngineInfo): number {
+export function stepDeadlineMs(
+  { phases, maxNumBatchedTokens, deviceKind }: EngineInfo,
+): number {
   const warmUp = phases.find(({ name }) => name === WARM_UP_PHASE)?.seconds ?? 0;
-  const largest = Math.max(1, maxNumBatchedTokens / WARM_UP_TOKENS) * warmUp * 1000;
+  const largest = Math.max(1, maxNumBatchedTokens / WARM_UP_TOKENS[deviceKind]) * warmUp * 1000;
   return Math.max(MIN_STEP_MS, SLOWNESS * largest);
 }
 

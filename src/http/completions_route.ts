@@ -6,7 +6,7 @@ import { toTexts, toTokenIds } from "./completion_prompts.ts";
 import { CompletionsRequest } from "./completions_schema.ts";
 import { numPromptsIn, promptsIn } from "./prompt_field.ts";
 import { GenerationMeter } from "./generation_meter.ts";
-import { formatOf } from "./grammar_fields.ts";
+import { compileAsked, formatOf } from "./grammar_fields.ts";
 import { maxTokensOf } from "./length_fields.ts";
 import { checkTextChars, fitMaxTokens } from "./prompt_limits.ts";
 import { checkNumScores, type PromptLogprobsAsked, readoutOf } from "./prompt_readings.ts";
@@ -51,12 +51,7 @@ export function completionsRoute(services: Services): Handler {
     const asked = askedLogprobs(request);
     const readout = readoutOf(asked);
     checkNumScores(prompts, asked);
-    const compiled = grammar &&
-      {
-        grammar: await meter.compile(() =>
-          services.grammars.compile(grammar.format, grammar.param)
-        ),
-      };
+    const compiled = await meter.compile(() => compileAsked(grammar, services.grammars));
     const maxAsked = maxTokensOf(request);
     const sequences = prompts.flatMap((prompt): SequenceRequest[] => {
       const maxTokens = fitMaxTokens(prompt.length, "prompt", maxModelLen, {

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import { checkPromptFits } from "../core/context_limit.ts";
 import { embeddingOf, vectorOf } from "./embedding_vector.ts";
+import type { GenerationMeter } from "./generation_meter.ts";
 import {
   encodePrompts,
   numPromptsIn,
@@ -39,7 +40,7 @@ export interface Embedded {
 export async function embed(
   c: Context,
   services: Services,
-  request: TextsToEmbed,
+  { request, meter }: { readonly request: TextsToEmbed; readonly meter: GenerationMeter },
 ): Promise<Embedded | undefined> {
   const { engine, text, model, limits } = services;
   const form = embeddingOf(model);
@@ -51,7 +52,7 @@ export async function embed(
   const { maxCharsPerToken } = model;
   checkTextChars(given, "input", { maxModelLen, maxCharsPerToken });
   const addSpecialTokens = request.add_special_tokens ?? true;
-  const prompts = await encodePrompts(given, text, { addSpecialTokens });
+  const prompts = await meter.tokenize(() => encodePrompts(given, text, { addSpecialTokens }));
   for (const { length } of prompts) checkPromptFits(length, "input", maxModelLen);
 
   const { pooling } = form;
@@ -60,6 +61,7 @@ export async function embed(
     prompts,
     readout: { pooling },
     cacheSalt: request.cache_salt,
+    meter,
   });
   if (read === undefined) return undefined;
   const isNormalized = request.normalize ?? form.isNormalized;

@@ -2,6 +2,7 @@ import type { Handler } from "hono";
 import { encodeBase64 } from "hono/utils/encode";
 import { z } from "zod";
 import { embed } from "./embed.ts";
+import { GenerationMeter } from "./generation_meter.ts";
 import { PromptField } from "./prompt_field.ts";
 import { readJson } from "./read_json.ts";
 import { SAMPLING_FIELDS } from "./sampling_fields.ts";
@@ -39,9 +40,10 @@ const UNSUPPORTED: UnsupportedFields = new Map([
  */
 export function embeddingsRoute(services: Services): Handler {
   return async (c) => {
+    const meter = new GenerationMeter(services.metrics, services.now);
     const request = await readJson(c, EmbeddingsRequest, UNSUPPORTED);
     const name = servedName(request.model, services.model);
-    const embedded = await embed(c, services, request);
+    const embedded = await embed(c, services, { request, meter });
     if (embedded === undefined) return c.body(null);
     const isBase64 = request.encoding_format === "base64";
     const { vectors, numTokens } = embedded;

@@ -3,7 +3,7 @@ import { RequestError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
 import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
-import { GenerationMeter } from "./generation_meter.ts";
+import type { GenerationMeter } from "./generation_meter.ts";
 import type { Services } from "./services.ts";
 import { newId } from "./new_id.ts";
 import { numTokensOf } from "./prompt_field.ts";
@@ -17,6 +17,7 @@ export interface PromptsToRead {
   readonly prompts: readonly Uint32Array[];
   readonly readout: PromptReadout;
   readonly cacheSalt?: string | null | undefined;
+  readonly meter: GenerationMeter;
 }
 
 /** What was read of each prompt, in order, under the id that the engine knows. */
@@ -57,9 +58,8 @@ export function checkNumPrompts(
 export async function readPrompts(
   c: Context,
   services: Services,
-  { idPrefix, prompts, readout, cacheSalt }: PromptsToRead,
+  { idPrefix, prompts, readout, cacheSalt, meter }: PromptsToRead,
 ): Promise<PromptsRead | undefined> {
-  const meter = new GenerationMeter(services.metrics, services.now);
   const id = newId(idPrefix);
   const request = {
     id,
@@ -88,7 +88,7 @@ export async function readPrompts(
 async function reportsOf(
   c: Context,
   generation: Generation,
-  { prompts, meter }: Pick<PromptsToRead, "prompts"> & { readonly meter: GenerationMeter },
+  { prompts, meter }: Pick<PromptsToRead, "prompts" | "meter">,
 ): Promise<readonly PromptReport[] | undefined> {
   const { signal } = c.req.raw;
   const leave = () => generation.abort();

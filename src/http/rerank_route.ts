@@ -4,6 +4,7 @@ import { checkPromptFits } from "../core/context_limit.ts";
 import { RequestError } from "../core/errors.ts";
 import type { PromptReport } from "../core/prompt_readout.ts";
 import { boundedArray } from "./bounded_array.ts";
+import { GenerationMeter } from "./generation_meter.ts";
 import { numTokensOf } from "./prompt_field.ts";
 import { checkPromptChars } from "./prompt_limits.ts";
 import { readJson } from "./read_json.ts";
@@ -53,8 +54,9 @@ const UNSUPPORTED: UnsupportedFields = new Map([
  * so that all documents share it in the cache.
  */
 export function rerankRoute(services: Services): Handler {
-  const { engine, model } = services;
+  const { engine, model, metrics, now } = services;
   return async (c) => {
+    const meter = new GenerationMeter(metrics, now);
     const request = await readJson(c, RerankRequest, UNSUPPORTED);
     const name = servedName(request.model, model);
     const form = rerankOf(model);
@@ -67,8 +69,7 @@ export function rerankRoute(services: Services): Handler {
       const numChars = request.query.length + document.length;
       checkPromptChars(numChars, "documents", { maxModelLen, maxCharsPerToken });
     }
-    const prompts: Uint32Array[] = [];
-    for (const document of documents) prompts.push(await promptOf(request, document, services));
+    const prompts = await meter.tokenize(() => promptsOf(request, documents, services));
     for (const { length } of prompts) checkPromptFits(length, "documents", maxModelLen);
 
     const read = await readPrompts(c, services, {
@@ -76,6 +77,7 @@ export function rerankRoute(services: Services): Handler {
       prompts,
       readout: "score" in form ? { pooling: "last" } : { nextTokens: [form.yes, form.no] },
       cacheSalt: request.cache_salt,
+      meter,
     });
     if (read === undefined) return c.body(null);
     const results = read.reports.map((report, index) => ({
@@ -105,22 +107,26 @@ function rerankOf({ rerank, names }: ServedModel): RerankForm {
   );
 }
 
-async function promptOf(
+/** A prompt per document. */
+async function promptsOf(
   { query, instruction }: z.output<typeof RerankRequest>,
-  document: string,
+  documents: readonly string[],
   { text, model: { templateVariables = [] } }: Services,
-): Promise<Uint32Array> {
-  const messages: ChatMessage[] = [{ role: "system", content: SYSTEM }, {
-    role: "user",
-    content: `<Instruct>: ${
-      instruction ?? INSTRUCTION
-    }\n<Query>: ${query}\n<Document>: ${document}`,
-  }];
+): Promise<Uint32Array[]> {
   // What is said behind a thought is another question.
   const variables = templateVariables.includes("enable_thinking")
     ? { variables: { enable_thinking: false } }
     : {};
-  return await text.encodeChat(messages, variables);
+  const asked = `<Instruct>: ${instruction ?? INSTRUCTION}\n<Query>: ${query}\n<Document>: `;
+  const prompts: Uint32Array[] = [];
+  for (const document of documents) {
+    const messages: ChatMessage[] = [
+      { role: "system", content: SYSTEM },
+      { role: "user", content: asked + document },
+    ];
+    prompts.push(await text.encodeChat(messages, variables));
+  }
+  return prompts;
 }
 
 /** From the log-probabilities of yes and no, in this order. */

@@ -2,7 +2,7 @@ import type { Logger } from "../base/log.ts";
 import type { KvCacheDtype } from "../core/engine_config.ts";
 import type { CompiledGrammar } from "../core/compiled_grammar.ts";
 import type { MissPort } from "../core/found_prompt.ts";
-import type { EnginePort } from "../core/generation.ts";
+import type { EnginePort } from "../core/engine_port.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { Pooling } from "../core/prompt_readout.ts";
 import type { TokenId } from "../core/ids.ts";

@@ -63,7 +63,7 @@ export interface Admission {
   readonly numCachedTokens: number;
   /** Positions right behind them that come from host memory in the next step, where any do. */
   readonly numLoadedTokens?: number;
-  /** Tokens right behind the cached ones, in whole blocks, that have been evicted of late. */
+  /** Tokens right behind the cached ones, in whole blocks, that have been evicted recently. */
   readonly numEvictedTokens: number;
   /** Milliseconds since the first of those was evicted, where there are any. */
   readonly evictedAgoMs?: number;

@@ -85,7 +85,7 @@ export class BlockManager {
     this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
   }
 
-  /** Slabs in the pool. */
+  /** Slabs in the pool: blocks, as users are told, where slabs are not cut. */
   get numBlocks(): number {
     return this.#pool.numSlabs;
   }
@@ -150,10 +150,13 @@ export class BlockManager {
     return this.#pool.numSlabsFor(demand);
   }
 
-  /** Slabs that the blocks of sequence `id` fill, those that others hold too included. */
+  /** Slabs that the blocks of sequence `id` fill, those included that others hold too. */
   numHeldBy(id: SequenceId): number {
-    const { tables } = this.#allocator.blocksOf(id);
-    return this.#pool.numSlabsFor(tables.map((table) => liveBlocksOf(table).length));
+    const counts = this.groups.map(() => 0);
+    for (const { group, blocks } of this.#allocator.blocksOf(id).held()) {
+      counts[group]! += blocks.length;
+    }
+    return this.#pool.numSlabsFor(counts);
   }
 
   /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
@@ -384,8 +387,11 @@ export class BlockManager {
 
   /** Forgets all cached blocks, pins and host memory; no sequence may have a table. */
   clearCache(): void {
-    const { numSequences: numTables } = this;
-    invariant(numTables === 0, `the cache is cleared while ${numTables} sequences hold blocks`);
+    const { numSequences } = this;
+    invariant(
+      numSequences === 0,
+      `the cache is cleared while ${numSequences} sequences hold blocks`,
+    );
     this.#cache?.clear();
     this.swap?.clear();
   }

@@ -1,7 +1,8 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import { EngineUnavailableError, RequestError } from "../core/errors.ts";
-import type { EnginePort, Generation, GenerationRequest } from "../core/generation.ts";
+import type { EnginePort } from "../core/engine_port.ts";
+import type { Generation, GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import { isLongScope } from "../core/long_context.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";

@@ -50,7 +50,8 @@ export async function startRunner(
   );
   const { model, engine } = inputs;
   const swapSpace = swapLayout(model, engine)?.space;
-  const pool = { ...inputs.budget, ...poolGroups(kvMemory(model, engine)), swapSpace };
+  const deviceKind = inputs.device.kind;
+  const pool = { deviceKind, ...inputs.budget, ...poolGroups(kvMemory(model, engine)), swapSpace };
   await phases.run(
     WARM_UP_PHASE,
     (report) => warmUp(runner, engine, pool, (share) => report(percent(share))),

@@ -1,5 +1,5 @@
 import type { Batch, LogitAdjustment, ScheduledChunk } from "../core/batch.ts";
-import type { EngineConfig } from "../core/engine_config.ts";
+import { type DeviceKind, type EngineConfig, WARM_UP_TOKENS } from "../core/engine_config.ts";
 import type { PoolGroups } from "../core/cache_group.ts";
 import type { SwapSpace } from "../core/swap_space.ts";
 import type { ModelRunner } from "./model_runner.ts";
@@ -24,13 +24,14 @@ export async function warmUp(
   runner: ModelRunner,
   { blockSize, maxNumSeqs, maxNumBatchedTokens, maxDecodeSteps = 1 }: EngineConfig,
   pool: PoolGroups & {
+    readonly deviceKind: DeviceKind;
     readonly numBlocks: number;
     readonly maxModelLen: number;
     readonly swapSpace?: SwapSpace | undefined;
   },
   onProgress: (share: number) => void = () => {},
 ): Promise<void> {
-  const { numBlocks, maxModelLen, blocksPerSlab = [1], swapSpace } = pool;
+  const { deviceKind, numBlocks, maxModelLen, blocksPerSlab = [1], swapSpace } = pool;
   const most = Math.min(maxNumBatchedTokens, blockSize * numBlocks, maxModelLen);
   const draw = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
   const chunk = (sequenceId: number, length: number): ScheduledChunk => ({
@@ -44,8 +45,10 @@ export async function warmUp(
     },
   });
   const decodes = (count: number) => Array.from({ length: count }, (_, i) => chunk(i, 1));
-  const plans = [decodes(1), decodes(Math.min(3, maxNumSeqs)), decodes(Math.min(16, maxNumSeqs))];
-  for (const length of [2, 5, Math.min(64, most)]) {
+  // Of other sizes run other kernels, where there are kernels.
+  const compiles = deviceKind !== "cpu";
+  const plans = (compiles ? [1, 3, 16] : [1]).map((count) => decodes(Math.min(count, maxNumSeqs)));
+  for (const length of [...compiles ? [2, 5] : [], Math.min(WARM_UP_TOKENS[deviceKind], most)]) {
     if (length <= most) plans.push([chunk(0, length)]);
   }
   // What runs behind the first of several decode steps.

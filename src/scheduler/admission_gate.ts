@@ -36,9 +36,11 @@ export class AdmissionGate {
     this.#growth = growth;
   }
 
-  /** The seats that a group lacks to advance in each step beside all that run. */
-  seatShortage({ numSeats: numNeeded }: SequenceGroup): WaitCause | undefined {
-    const { running } = this.#queues;
+  /** The seats that a group lacks to advance in each step beside `running`; default: all. */
+  seatShortage(
+    { numSeats: numNeeded }: SequenceGroup,
+    running: readonly SequenceGroup[] = this.#queues.running,
+  ): WaitCause | undefined {
     const latest = running.at(-1);
     // It computes more tokens than it has seats, so it has to stay the latest admitted.
     if (latest?.isCatchingUp) {
@@ -47,8 +49,8 @@ export class AdmissionGate {
         ? { reason: "recomputation", searchId: latest.id }
         : { reason: "state_snapshot", promptId: latest.id };
     }
-    const numTaken = seatsOf(running);
-    const limit = this.#maxNumSeats;
+    const numTaken = running.reduce((sum, { numSeats }) => sum + numSeats, 0);
+    const limit = Math.min(this.#limits.maxNumSeqs, this.#limits.maxNumBatchedTokens);
     if (numTaken + numNeeded <= limit) return undefined;
     return { reason: "seats", numNeeded, numTaken, limit };
   }
@@ -105,16 +107,11 @@ export class AdmissionGate {
     if (this.longPrefills(group) !== undefined) return false;
     if (this.chooseSharing(group).type === "wait") return false;
     const others = this.#queues.running.filter((other) => !victims.includes(other));
-    if (seatsOf(others) + group.numSeats > this.#maxNumSeats) return false;
+    if (this.seatShortage(group, others) !== undefined) return false;
     const numFreed = victims.flatMap(holdersOf)
       .reduce((sum, { id }) => sum + this.#blocks.numHeldBy(id), 0);
     const numKept = this.#numKeptBeside(others, group);
     return numMissingToAdmit(group, this.#blocks, numKept) <= numFreed;
-  }
-
-  /** Each sequence that runs has a token in each step. */
-  get #maxNumSeats(): number {
-    return Math.min(this.#limits.maxNumSeqs, this.#limits.maxNumBatchedTokens);
   }
 
   #explainBlocks(group: SequenceGroup): WaitCause | undefined {
@@ -134,8 +131,4 @@ export class AdmissionGate {
     const growth = this.#growth.peakGrowth(running, group);
     return Math.max(growth, this.#blocks.numSlabsFor(totalDemand(running, this.#blocks)));
   }
-}
-
-function seatsOf(groups: readonly SequenceGroup[]): number {
-  return groups.reduce((sum, { numSeats }) => sum + numSeats, 0);
 }

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { EngineStall } from "../../src/core/generation.ts";
+import type { EngineStall } from "../../src/core/engine_port.ts";
 import { stepDeadlineMs, Watchdog } from "../../src/engine/watchdog.ts";
 import { FAKE_INFO } from "../support/fake_worker.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -97,7 +97,7 @@ Deno.test("Watchdog says of an isolate that answers nothing what it was at befor
 });
 
 Deno.test("stepDeadlineMs() gives a slow device longer than two minutes, by its warm-up", () => {
-  const info = { ...FAKE_INFO, maxNumBatchedTokens: 512 };
+  const info = { ...FAKE_INFO, maxNumBatchedTokens: 512, deviceKind: "webgpu" as const };
   const phases = (seconds: number) => [{ name: "load", seconds: 900 }, {
     name: "warm up",
     seconds,
@@ -108,4 +108,7 @@ Deno.test("stepDeadlineMs() gives a slow device longer than two minutes, by its 
   assertEquals(stepDeadlineMs({ ...info, phases: phases(60) }), 1_920_000);
   const small = { ...info, maxNumBatchedTokens: 8, phases: phases(60) };
   assertEquals(stepDeadlineMs(small), 240_000);
+  // The reference device has been warmed up with fewer.
+  const cpu = { ...info, deviceKind: "cpu" as const, phases: phases(60) };
+  assertEquals(stepDeadlineMs(cpu), 15_360_000);
 });

@@ -80,9 +80,8 @@ export class ManagerHistory {
   play(count: number): string {
     for (let i = 0; i < count; i++) {
       this.#operate();
-      const { numFree, numIdle: numCached, numInUse, numEvicted, numReset, numBlocks } =
-        this.#manager;
-      this.#see([numFree, numCached, numInUse, numEvicted, numReset, numBlocks]);
+      const { numFree, numIdle, numInUse, numEvicted, numReset, numBlocks } = this.#manager;
+      this.#see([numFree, numIdle, numInUse, numEvicted, numReset, numBlocks]);
       this.numEvicted = numEvicted;
       if (i % 16 === 0) this.#manager.checkIntegrity();
     }

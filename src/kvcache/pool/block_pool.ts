@@ -106,7 +106,7 @@ export class BlockPool implements Pool {
   countMissing({ counts, hits = [], numKept = 0 }: Need): number {
     let numNeeded = numKept;
     for (const count of counts) numNeeded += count;
-    // What is found idle is no room any more once it is held.
+    // An idle hit is no room any more once it is held.
     for (const id of hits) if (this.isIdle(id)) numNeeded++;
     return numNeeded - this.numFree - this.#numIdle;
   }

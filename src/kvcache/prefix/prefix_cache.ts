@@ -183,8 +183,8 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * What was evicted of late right behind `found`, which `tokens` begin with, in whole blocks and
-   * without the last token; undefined for nothing. O(1) after no eviction, else O(such blocks).
+   * The whole blocks right behind `found`, which `tokens` begin with, that were evicted recently,
+   * without the last token; undefined for none. O(1) after no eviction, else O(such blocks).
    */
   findEvicted(
     scope: string,
