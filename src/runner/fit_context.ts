@@ -1,5 +1,6 @@
 import type { Model } from "../../models/model.ts";
 import { largestThat } from "../base/math.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import type { Device } from "../device/device.ts";
@@ -33,7 +34,7 @@ export function limitsOf(
   return {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
-    ...(host === undefined ? {} : { hostFreeBytes: host.freeBytes }),
+    ...omitUndefined({ hostFreeBytes: host?.freeBytes }),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Model } from "../../models/model.ts";
 import { readModel } from "../../models/registry.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import type { Logger } from "../base/log.ts";
 import { readModelText } from "../core/model_json.ts";
@@ -96,7 +97,7 @@ function load(
     : `quantize weights to ${quantization.method}`;
   return phases.run(phase, (report) =>
     uploadWeights(device, checkpoint, model.weights, {
-      ...(quantization === undefined ? {} : { quantization }),
+      ...omitUndefined({ quantization }),
       onProgress: (share) => report(percent(share)),
       hint: smallerHint(inputs, plan.weightBytes),
     }));
