@@ -42,7 +42,7 @@ export interface LatencySource {
  *
  * The engine is asked a few times a second, only while somebody watches, and only where something
  * has happened; the rest between two views is a multiple of the time that a view takes. A frame is
- * written once, whoever reads it. A viewer that is slower than the frames gets the latest, whole.
+ * written once for all who read it. A viewer that is slower than the frames gets the latest, whole.
  */
 export class MachineWatch {
   readonly #engine: EnginePort;
