@@ -40,7 +40,7 @@ function pack(samples: readonly DrawRequest[]): { words: Uint32Array; dims: Step
     tokens: Uint32Array.of(1),
     start: 0,
     blockTables: [[i]],
-    sample,
+    draw: sample,
   }));
   return packer.pack({ step: 0, numTokens: samples.length, chunks });
 }

@@ -44,7 +44,7 @@ function sampleStep(samples: readonly DrawRequest[]): { words: Uint32Array; dims
       tokens: Uint32Array.of(1),
       start: 0,
       blockTables: [[i]],
-      sample,
+      draw: sample,
     })),
   });
 }
