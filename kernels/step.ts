@@ -95,7 +95,7 @@ export const DRAW = {
   /** One more than the token that is taken in place of a draw; 0 for a draw. */
   forced: 10,
 } as const;
-export const DRAW_WORDS = 12;
+export const DRAW_WORDS = 11;
 
 /** One run of rows whose sum is asked for. */
 export const POOLING = { firstRow: 0, numRows: 1 } as const;

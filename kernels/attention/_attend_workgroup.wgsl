@@ -19,46 +19,56 @@
 // Every byte of K and V is still read once, of K in runs of 32 bytes, of V in runs of 64 (subgroups
 // of 32 lanes) in place of 256. Lanes are taken to lie in subgroups in their order.
   let slice = lane % SLICES;
-//# for j in 0..SPLIT_LEN * SLICES / LANES
+  // Two positions at a time, which share what is loaded of the queries.
+//# for g in 0..Math.ceil(SPLIT_LEN * SLICES / LANES / 2)
   {
-    let at = lane / SLICES + ${j}u * (LANES / SLICES);
+//# for j in 2 * g..Math.min(2 * g + 2, SPLIT_LEN * SLICES / LANES)
+    let at${j} = lane / SLICES + ${j}u * (LANES / SLICES);
 //# if WINDOW > 0
-    let p = live_position(min(begin + at, end - 1u), first_live);
+    let p${j} = live_position(min(begin + at${j}, end - 1u), first_live);
 //# else
-    let p = min(begin + at, end - 1u);
+    let p${j} = min(begin + at${j}, end - 1u);
 //# end
-    let block = block_of(table, p);
-    let vector = kv_head * ${BLOCK_SIZE}u + p % ${BLOCK_SIZE}u;
-    let k_base = block + vector * ${VECTOR_LOADS}u + slice;
+    let block${j} = block_of(table, p${j});
+    let vector${j} = kv_head * ${BLOCK_SIZE}u + p${j} % ${BLOCK_SIZE}u;
+    let k_base${j} = block${j} + vector${j} * ${VECTOR_LOADS}u + slice;
 //# for h in 0..HEADS
-    var s${h} = 0.0;
+    var s${j}_${h} = 0.0;
 //# end
 //# for i in 0..VECTOR_LOADS / SLICES
-    let k${i} = kv[k_base + ${i}u * SLICES];
+    let k${j}_${i} = kv[k_base${j} + ${i}u * SLICES];
+//# end
 //# end
 //# for i in 0..VECTOR_LOADS / SLICES
 //# for u in 0..LOAD_QUADS
-    let x${i}_${u} = kv_quad${u}(k${i});
+//# for j in 2 * g..Math.min(2 * g + 2, SPLIT_LEN * SLICES / LANES)
+    let x${j}_${i}_${u} = kv_quad${u}(k${j}_${i});
+//# end
 //# for h in 0..HEADS
-    s${h} += dot(queries[(${i}u * SLICES + slice) * ${LOAD_QUADS}u + ${u + h * D / 4}u], x${i}_${u});
+    let q${h}_${i}_${u} = queries[(${i}u * SLICES + slice) * ${LOAD_QUADS}u + ${u + h * D / 4}u];
+//# for j in 2 * g..Math.min(2 * g + 2, SPLIT_LEN * SLICES / LANES)
+    s${j}_${h} += dot(q${h}_${i}_${u}, x${j}_${i}_${u});
 //# end
 //# end
 //# end
+//# end
+//# for j in 2 * g..Math.min(2 * g + 2, SPLIT_LEN * SLICES / LANES)
 //# if KV_SCALED
-    let scale = kv_scale(kv[block + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector]);
+    let scale${j} = kv_scale(kv[block${j} + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector${j}]);
 //# else
-    let scale = 1.0;
+    let scale${j} = 1.0;
 //# end
 //# if SHUFFLE_LANES > 1
 //# for h in 0..HEADS
 //# for k in 0..Math.log2(SLICES)
-    s${h} += subgroupShuffleXor(s${h}, ${1 << k}u);
+    s${j}_${h} += subgroupShuffleXor(s${j}_${h}, ${1 << k}u);
 //# end
-    if (slice == ${h % SLICES}u) { weights[${h}u * PITCH + at] = s${h} * scale; }
+    if (slice == ${h % SLICES}u) { weights[${h}u * PITCH + at${j}] = s${j}_${h} * scale${j}; }
 //# end
 //# else
 //# for h in 0..HEADS
-    partial[(${h * SPLIT_LEN}u + at) * SLICES + slice] = s${h} * scale;
+    partial[(${h * SPLIT_LEN}u + at${j}) * SLICES + slice] = s${j}_${h} * scale${j};
+//# end
 //# end
 //# end
   }
@@ -180,23 +190,33 @@
 //# end
     }
   }
+//# if SHUFFLE_LANES > 1
 //# for h in 0..HEADS
 //# for u in 0..LOAD_QUADS
-//# if SHUFFLE_LANES > 1
   var sum${h}_${u} = o${h}_${u};
 //# for k in 0..Math.log2(COLUMN_GROUPS)
   sum${h}_${u} += subgroupShuffleXor(sum${h}_${u}, ${1 << k}u);
 //# end
+//# end
+//# end
 //# else
-  keep_sum(lane, o${h}_${u});
-  workgroupBarrier();  // one query's sums are there
-  var sum${h}_${u} = o${h}_${u};
+  // As many sums at a time as there is room for, since each time takes two barriers. The bound of
+  // the loop is none that lavapipe knows: it would write out all of these loads, and compile for
+  // seconds.
+  let groups = min(COLUMN_GROUPS, arrayLength(&kv));
+//# for g in 0..Math.ceil(HEADS * LOAD_QUADS / KEPT_SUMS)
+//# for i in g * KEPT_SUMS..Math.min((g + 1) * KEPT_SUMS, HEADS * LOAD_QUADS)
+  var sum${Math.floor(i / LOAD_QUADS)}_${i % LOAD_QUADS} = o${Math.floor(i / LOAD_QUADS)}_${i % LOAD_QUADS};
+  keep_sum(${i % KEPT_SUMS}u * LANES + lane, o${Math.floor(i / LOAD_QUADS)}_${i % LOAD_QUADS});
+//# end
+  workgroupBarrier();  // these sums are there
   if (row == 0u) {
-    for (var r = 1u; r < COLUMN_GROUPS; r++) {
-      sum${h}_${u} += kept_sum(lane + r * ${VECTOR_LOADS}u);
+    for (var r = 1u; r < groups; r++) {
+//# for i in g * KEPT_SUMS..Math.min((g + 1) * KEPT_SUMS, HEADS * LOAD_QUADS)
+      sum${Math.floor(i / LOAD_QUADS)}_${i % LOAD_QUADS} += kept_sum(${i % KEPT_SUMS}u * LANES + lane + r * ${VECTOR_LOADS}u);
+//# end
     }
   }
   workgroupBarrier();  // and read
-//# end
 //# end
 //# end

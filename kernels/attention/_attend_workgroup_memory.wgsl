@@ -10,21 +10,22 @@ const PITCH: u32 = ${SPLIT_LEN + 1}u;
 var<workgroup> queries: array<vec4<f32>, ${HEADS * D / 4}>;
 var<workgroup> weights: array<f32, ${HEADS * (SPLIT_LEN + 1)}>;
 //# if SHUFFLE_LANES == 1
-/// [head][position][slice] of scores, later [lane][4] of sums.
+/// [head][position][slice] of scores, later [KEPT_SUMS][lane][4] of sums.
 var<workgroup> partial: array<f32, ${Math.max(HEADS * SPLIT_LEN * SLICES, 4 * LANES)}>;
 /// Largest score and sum of weights of each lane's share of a query's positions.
 var<workgroup> shares: array<vec2<f32>, ${HEADS * SCORE_LANES}>;
 
-fn keep_sum(lane: u32, sum: vec4<f32>) {
-  partial[4u * lane] = sum.x;
-  partial[4u * lane + 1u] = sum.y;
-  partial[4u * lane + 2u] = sum.z;
-  partial[4u * lane + 3u] = sum.w;
+/// `at` counts lanes, those of one sum after the other.
+fn keep_sum(at: u32, sum: vec4<f32>) {
+  partial[4u * at] = sum.x;
+  partial[4u * at + 1u] = sum.y;
+  partial[4u * at + 2u] = sum.z;
+  partial[4u * at + 3u] = sum.w;
 }
 
-fn kept_sum(lane: u32) -> vec4<f32> {
-  let at = 4u * lane;
-  return vec4(partial[at], partial[at + 1u], partial[at + 2u], partial[at + 3u]);
+fn kept_sum(at: u32) -> vec4<f32> {
+  let first = 4u * at;
+  return vec4(partial[first], partial[first + 1u], partial[first + 2u], partial[first + 3u]);
 }
 //# end
 

@@ -11,8 +11,8 @@ import source from "./hadamard_heads.wgsl" with { type: "text" };
 type Shape = Readonly<{ H: number; D: number; HADAMARD: number; LANE_DIMS: number }>;
 
 /**
- * The Walsh-Hadamard transform, its own inverse, of all heads of attention's output, in place: V
- * that is stored transformed gives outputs that are.
+ * The Walsh-Hadamard transform of all heads of attention's output, in place. Outputs of V that is
+ * stored transformed are transformed, and the transform is its own inverse.
  */
 export const hadamardHeads: Kernel<Shape> = {
   name: "hadamard_heads",

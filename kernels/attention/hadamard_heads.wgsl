@@ -1,5 +1,4 @@
-// hadamard_heads: undoes the Walsh-Hadamard transform that V is stored in, on what attention makes
-// of it.
+// hadamard_heads: undoes, in attention's output, the Walsh-Hadamard transform that V is stored in.
 //
 //   out[t, h] = B out[t, h],  B the orthonormal transform of each block of HADAMARD dims
 //

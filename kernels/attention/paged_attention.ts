@@ -27,7 +27,7 @@ import prefillSource from "./paged_attention_prefill.wgsl" with { type: "text" }
 import { pagedAttentionCombineCall } from "./paged_attention_combine.ts";
 import { canAttendByWorkgroup, workgroupAttentionCalls } from "./paged_attention_workgroup.ts";
 import { groupStepWgsl, ofGroup, type StepDims } from "../step.ts";
-import type { Tuning } from "../tuning/tuning.ts";
+import { MAX_LANES, type Tuning } from "../tuning/tuning.ts";
 
 type DecodeShape = AttentionShape & KvConstants & Readonly<{ SPLITS: number }> & LaneShape;
 type PrefillShape = AttentionShape & KvConstants & Readonly<{ QUERIES: number }> & LaneShape;
@@ -53,8 +53,6 @@ export const pagedAttentionPrefill: Kernel<PrefillShape> = {
   reference: attendTiles,
 };
 
-/** Lanes per workgroup that every adapter allows. */
-const MAX_LANES = 256;
 /** Lanes that share what they load; a workgroup of lone lanes must fill its subgroups to do so. */
 const SHARING_LANES = 8;
 /** Most query elements of a lane: all are written out, and compiled. */

@@ -17,7 +17,7 @@ import {
 import source from "./paged_attention_combine.wgsl" with { type: "text" };
 import { groupStepWgsl, type StepDims } from "../step.ts";
 
-/** Joins the splits of each decode's heads, in their order, into its attention output. */
+/** Combines the splits of each decode's heads, in their order, into its attention output. */
 export const pagedAttentionCombine: Kernel<CombineShape> = {
   name: "paged_attention_combine",
   source: groupStepWgsl + reads + splits + combineSplits + source,

@@ -19,9 +19,9 @@
 // D, COLUMN_GROUPS positions at a time. Lanes add up through shared memory or by subgroup shuffles
 // (_attend_workgroup.wgsl).
 // Traffic per KV head: 512 bytes per position in f16 with D 128, and 4 D + 8 per split and query
-// head, which the reduction reads again: an eighth of the former with four heads and splits of 64,
-// less with longer ones.
-// Reference: paged_attention_definition.ts; error below 1e-5 * max |V| with the reduction.
+// head, which are read again to be combined: an eighth of the former with four heads and splits of
+// 64, less with longer ones.
+// Reference: paged_attention_definition.ts; error below 1e-5 * max |V| once combined.
 
 const H: u32 = ${H}u;
 const HEADS: u32 = ${HEADS}u;

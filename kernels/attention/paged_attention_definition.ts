@@ -132,7 +132,7 @@ export function attendDecodes(
   }
 }
 
-/** Joins the splits of each decode's heads. */
+/** Combines the splits of each decode's heads. */
 export function combineAllSplits(
   { step, partials, stats, out, sinks }: Buffers,
   shape: CombineShape,

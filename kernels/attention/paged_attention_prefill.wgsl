@@ -69,7 +69,7 @@ fn paged_attention_prefill(
   var combined_total = 0.0;
 //# end
 //# for d in 0..D/4
-  var j${d} = vec4(0.0);
+  var combined${d} = vec4(0.0);
 //# end
   // A split that begins past a lane's row has weight 0 there, and combining it changes nothing; nor
   // does one that ends before what the row reads.
@@ -92,11 +92,11 @@ ${attend}
     combined_max = max(combined_max, max0);
     combined_total = combine_totals(combined_total, total0, factors);
 //# for d in 0..D/4
-    j${d} = combine_outputs(j${d}, o0_${d}, factors);
+    combined${d} = combine_outputs(combined${d}, o0_${d}, factors);
 //# end
   }
   if (lane / HEADS_PER_KV >= num_rows) { return; }
 //# for d in 0..D/4
-  out[(row * H + head) * ${D / 4}u + ${d}u] = j${d} / combined_total;
+  out[(row * H + head) * ${D / 4}u + ${d}u] = combined${d} / combined_total;
 //# end
 }

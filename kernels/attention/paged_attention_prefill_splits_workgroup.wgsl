@@ -17,7 +17,7 @@
 // addition (_attend_workgroup.wgsl), then combined to those before it as paged_attention_combine
 // does it (_combine_splits.wgsl). So a row has the same bits here and there. K and V are read once
 // for HEADS pairs instead of 64.
-// Reference: paged_attention_definition.ts; error below 1e-5 * max |V|, 0 to decode and reduction.
+// Reference: paged_attention_definition.ts; error below 1e-5 * max |V|, 0 to a decode.
 
 const H: u32 = ${H}u;
 const HEADS_PER_KV: u32 = ${H / G}u;

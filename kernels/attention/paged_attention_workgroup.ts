@@ -27,7 +27,7 @@ import {
 import prefillSource from "./paged_attention_prefill_workgroup.wgsl" with { type: "text" };
 import splitsSource from "./paged_attention_prefill_splits_workgroup.wgsl" with { type: "text" };
 import { pagedAttentionCombineCall } from "./paged_attention_combine.ts";
-import reduceSource from "./paged_attention_combine_workgroup.wgsl" with { type: "text" };
+import combineSource from "./paged_attention_combine_workgroup.wgsl" with { type: "text" };
 import { groupStepWgsl, ofGroup, type StepDims } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 
@@ -35,7 +35,7 @@ import type { Tuning } from "../tuning/tuning.ts";
 const SHARED_WGSL = groupStepWgsl + kvLoadWgsl + reads + softCap;
 
 /** Constants of a workgroup that attends to a split (`_attend_workgroup.wgsl`). */
-type SplitShape = SplitLanes & Readonly<{ HEADS: number }>;
+type SplitShape = SplitLanes & Readonly<{ HEADS: number; KEPT_SUMS: number }>;
 type SplitLanes =
   & AttentionShape
   & KvConstants
@@ -56,10 +56,10 @@ export const pagedAttentionDecodeWorkgroup: Kernel<SplitShape> = {
   reference: attendDecodes,
 };
 
-/** Joins the splits of each decode's heads, many splits at a time. */
+/** Combines the splits of each decode's heads, many splits at a time. */
 export const pagedAttentionCombineWorkgroup: Kernel<CombineShape & Readonly<{ LANES: number }>> = {
   name: "paged_attention_combine_workgroup",
-  source: groupStepWgsl + reads + splits + reduceSource,
+  source: groupStepWgsl + reads + splits + combineSource,
   bindings: COMBINE_BINDINGS,
   reference: combineAllSplits,
 };
@@ -87,7 +87,7 @@ export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
 
 /** Lanes of each workgroup; a power of two, and at least `D / 4`. */
 const LANES = 128;
-/** Workgroup memory that every WebGPU device has, bytes. */
+/** Shared memory of a workgroup that every WebGPU device has, bytes. */
 const MAX_SHARED_BYTES = 16_384;
 /** Queries whose sums a lane keeps in registers. */
 const MAX_QUERIES = 8;
@@ -127,13 +127,13 @@ export function workgroupAttentionCalls(
   const HEADS = headsTogether(split);
   const ROW_GROUPS = Math.ceil(queryTile * H / G / PREFILL_ROWS);
   const decode = kernelCall(pagedAttentionDecodeWorkgroup, {
-    constants: { ...split, HEADS },
+    constants: { ...split, HEADS, KEPT_SUMS: keptSums(split, HEADS) },
     buffers,
     workgroups: ({ numSplits }: StepDims) => [ofGroup(numSplits, GROUP), H / HEADS, 1],
   });
   if (isDeterministic) {
-    const reduce = pagedAttentionCombineCall(shape, buffers);
-    return [decode, reduce, prefillSplitsCall(split, buffers, queryTile)];
+    const combine = pagedAttentionCombineCall(shape, buffers);
+    return [decode, combine, prefillSplitsCall(split, buffers, queryTile)];
   }
   return [
     decode,
@@ -158,7 +158,7 @@ function prefillSplitsCall(
   const HEADS = queriesTogether(split);
   const QUERY_GROUPS = Math.ceil(queryTile * split.H / split.G / HEADS);
   return kernelCall(pagedAttentionPrefillSplitsWorkgroup, {
-    constants: { ...split, HEADS, QUERY_GROUPS },
+    constants: { ...split, HEADS, KEPT_SUMS: keptSums(split, HEADS), QUERY_GROUPS },
     buffers,
     workgroups: ({ numTiles }: StepDims) => [numTiles, split.G * QUERY_GROUPS, 1],
   });
@@ -190,11 +190,24 @@ function headsTogether(split: SplitLanes): number {
 /** Most queries that registers and shared memory hold. */
 function queriesTogether({ D, SPLIT_LEN, SLICES, SHUFFLE_LANES }: SplitLanes): number {
   for (let queries = MAX_QUERIES; queries > 1; queries--) {
-    const partials = SHUFFLE_LANES > 1 ? 0 : Math.max(queries * SPLIT_LEN * SLICES, 4 * LANES);
+    const partials = SHUFFLE_LANES > 1 ? 0 : partialWords({ SPLIT_LEN, SLICES }, queries);
     const words = queries * D + partials + queries * (SPLIT_LEN + 1) + queries * (8 + 1) * 2;
     if (4 * words <= MAX_SHARED_BYTES) return queries;
   }
   return 1;
+}
+
+/** Words of the scores of each lane, or of a sum of each. */
+function partialWords(
+  { SPLIT_LEN, SLICES }: Pick<SplitLanes, "SPLIT_LEN" | "SLICES">,
+  queries: number,
+): number {
+  return Math.max(queries * SPLIT_LEN * SLICES, 4 * LANES);
+}
+
+/** Sums of each lane that fit where its scores were. */
+function keptSums(split: SplitLanes, queries: number): number {
+  return Math.floor(partialWords(split, queries) / (4 * LANES));
 }
 
 /** Lanes along the rows of prefill's output: a power of two that fits beside those along D. */

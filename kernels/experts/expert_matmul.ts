@@ -9,6 +9,7 @@ import {
 import epilogue from "../matmul/_epilogue.wgsl" with { type: "text" };
 import invocation from "../matmul/_invocation.wgsl" with { type: "text" };
 import tile from "../matmul/_matmul_tile.wgsl" with { type: "text" };
+import { dotProduct } from "../matmul/dot_products.ts";
 import {
   type Finish,
   finishOutput,
@@ -17,12 +18,7 @@ import {
   productWgsl,
   weightRows,
 } from "../matmul/epilogue.ts";
-import {
-  dotProduct,
-  type MatmulShape,
-  matmulShape,
-  type ProductConstants,
-} from "../matmul/matmul.ts";
+import { type MatmulShape, matmulShape, type ProductConstants } from "../matmul/matmul.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };

@@ -38,8 +38,9 @@ const BINDINGS = [
 const STORE_WGSL = groupStepWgsl + kvStoreWgsl;
 
 /**
- * Adds biases, normalizes, rotates q in place, which grows with positions, and stores rotated k,
- * and v, in a pool of f16 or f32; each where the shape says so. D is a multiple of 4.
+ * Adds biases, normalizes and rotates queries and keys, multiplies queries by their growth with the
+ * position, and stores keys and values in a pool of f16 or f32: each where the shape says so.
+ * Queries stay in place. D is a multiple of 4.
  */
 export const ropeStoreKv: Kernel<Shape> = {
   name: "rope_store_kv",
@@ -100,7 +101,7 @@ export const ropeStoreQuantizedKv: Kernel<QuantizedShape> = {
   reference: ropeStoreKv.reference,
 };
 
-/** The factor of queries at a position. */
+/** The factor of queries at a position (Llama 4). */
 function queryGrowth(
   { QUERY_RATE, QUERY_SPAN }: Pick<Shape, "QUERY_RATE" | "QUERY_SPAN">,
   position: number,
@@ -133,8 +134,8 @@ export type RopeStoreBuffers =
   };
 
 /**
- * Of every row of the step, for one layer: adds biases, normalizes, rotates and stores, as far as
- * the layer does each. Queries stay in `qkv`; keys and values go to their slots.
+ * {@link ropeStoreKv}, or of a quantized pool {@link ropeStoreQuantizedKv}, for one layer and every
+ * row of the step: what the layer does not do is left out.
  */
 export function ropeStoreKvCall(
   layer: AttentionLayer,

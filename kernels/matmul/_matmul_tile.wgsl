@@ -80,7 +80,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
   }
 //# for r in 0..TILE_R
-  let d${r} = inverseSqrt(t${r} / ${K}.0 + ${EPS});
+  let d${r} = inverseSqrt(t${r} / f32(args.K) + ${EPS});
 //# end
 //# end
 //# if SLICES > 1 && SUBGROUPS

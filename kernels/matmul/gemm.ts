@@ -18,11 +18,10 @@ import {
   type ProductBuffers,
   type ProductConstants,
   productConstants,
+  tileGrid,
 } from "./matmul.ts";
-import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
-import { serves } from "../tuning/tiles.ts";
-import { foldGrid, type GemmTile, type Tuning } from "../tuning/tuning.ts";
+import type { GemmTile, Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants } from "../weights/weight_dtype.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
 
@@ -65,19 +64,14 @@ function shardCalls(
   { bias, ...buffers }: ProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { gemmTiles, stageF16 }: Tuning,
 ): KernelCall<StepDims>[] {
-  const { label, rows, n } = product;
+  const { label } = product;
   return gemmTiles.map((tile) => {
     const constants = gemmShape(product, tile, { stageF16 }, bias);
     return kernelCall(gemm, {
       label,
       constants,
       buffers: { ...buffers, bias: bias ?? buffers.step },
-      workgroups: (dims) => {
-        const count = numRows(rows, dims);
-        if (!serves(tile, count)) return [0, 0, 0];
-        const [x, z] = foldGrid(Math.ceil(n / constants.OUTPUTS));
-        return [x, Math.ceil(count / tile.rows), z];
-      },
+      workgroups: (dims) => tileGrid(product, tile, constants.OUTPUTS, dims),
     });
   });
 }

@@ -14,14 +14,14 @@ import {
   type ProductBuffers,
   type ProductConstants,
   productConstants,
+  tileGrid,
 } from "./matmul.ts";
 import source from "./gemm_subgroup_matrix.wgsl" with { type: "text" };
 import { type MatrixTile, type MatrixUnit, stagedInputs } from "../tuning/matrix_tuning.ts";
 import type { QuantizedRows } from "./w8a8_product.ts";
-import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import { serves } from "../tuning/tiles.ts";
-import { foldGrid, type Tuning } from "../tuning/tuning.ts";
+import type { Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants, weightValues } from "../weights/weight_dtype.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
 
@@ -99,18 +99,12 @@ function tileCall(
   { bias, ...buffers }: ProductBuffers & Readonly<{ w: DeviceBuffer; scales: DeviceBuffer }>,
   tile: MatrixTile,
 ): KernelCall<StepDims> {
-  const { label, rows, n } = product;
   const constants = tileConstants(product, tile);
   return kernelCall(gemmSubgroupMatrix, {
-    label,
+    label: product.label,
     constants: { ...constants, ...productConstants(product, bias) },
     buffers: { ...buffers, bias: bias ?? buffers.step },
-    workgroups: (dims) => {
-      const count = numRows(rows, dims);
-      if (!serves(tile, count)) return [0, 0, 0];
-      const [x, z] = foldGrid(Math.ceil(n / constants.OUTPUTS));
-      return [x, Math.ceil(count / tile.rows), z];
-    },
+    workgroups: (dims) => tileGrid(product, tile, constants.OUTPUTS, dims),
   });
 }
 

@@ -14,12 +14,12 @@
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see
 // gemm_subgroup_matrix.ts.
 //
-// Method: gemm.wgsl's blocking with another core. A workgroup computes a tile of ROWS rows by
-// COLUMNS weight rows and stages FOURS * 4 inputs of each at a time in shared memory. Each of its
-// SUBGROUPS computes SUB_ROWS by SUB_COLUMNS of it, as sums of products of matrices of UNIT_M x
-// UNIT_K and UNIT_K x UNIT_N elements, for which the device has an instruction (Markidis 2018,
-// 1803.04014). While these run, the loads of the next inputs are in flight. Weights lie row by row
-// in memory, which is their transpose's columns.
+// Method: the blocking of _gemm_tile.wgsl around another core. A workgroup computes a tile of ROWS
+// rows by COLUMNS weight rows and stages FOURS * 4 inputs of each at a time in shared memory. Each
+// of its SUBGROUPS computes SUB_ROWS by SUB_COLUMNS of it, as sums of products of matrices of
+// UNIT_M x UNIT_K and UNIT_K x UNIT_N elements, for which the device has an instruction (Markidis
+// 2018, 1803.04014). While these run, the loads of the next inputs are in flight. Weights lie row
+// by row in memory, which is their transpose's columns.
 //
 // A workgroup has lanes for SUBGROUPS of the widest kind; where the driver makes narrower ones, the
 // surplus only stages. A subgroup stores its sums through shared memory, one matrix after the

@@ -8,6 +8,7 @@ import {
 } from "../../src/device/kernel.ts";
 import { isQuantized, quantizedFormat } from "../../src/core/weight_format.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
+import { dotProducts } from "./dot_products.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import {
   type Epilogue,
@@ -25,7 +26,7 @@ import invocation from "./_invocation.wgsl" with { type: "text" };
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
-import { serves } from "../tuning/tiles.ts";
+import { type RowRange, serves } from "../tuning/tiles.ts";
 import { foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "../tuning/tuning.ts";
 import {
   foursPerWord,
@@ -106,63 +107,6 @@ export function multiply(
   }
 }
 
-/** The sums of rows of inputs with `w`: a weight is loaded once for two rows. */
-function dotProducts(rows: readonly Float32Array[], w: Float32Array, sums: Float64Array): void {
-  let r = 0;
-  for (; r + 1 < rows.length; r += 2) dotTwo(rows[r]!, rows[r + 1]!, w, sums, r);
-  if (r < rows.length) sums[r] = dotProduct(rows[r]!, 0, w);
-}
-
-/** `sum_k x[offset + k] * w[k]`, in four sums, which a CPU's pipeline overlaps. */
-export function dotProduct(x: Float32Array, offset: number, w: Float32Array): number {
-  let a = 0;
-  let b = 0;
-  let c = 0;
-  let d = 0;
-  for (let k = 0; k < w.length; k += 4) {
-    a += x[offset + k]! * w[k]!;
-    b += x[offset + k + 1]! * w[k + 1]!;
-    c += x[offset + k + 2]! * w[k + 2]!;
-    d += x[offset + k + 3]! * w[k + 3]!;
-  }
-  return a + b + (c + d);
-}
-
-/** Two of {@link dotProduct} over the same weights, with the same bits, as sums `r` and `r + 1`. */
-function dotTwo(
-  x: Float32Array,
-  y: Float32Array,
-  w: Float32Array,
-  sums: Float64Array,
-  r: number,
-): void {
-  let a = 0;
-  let b = 0;
-  let c = 0;
-  let d = 0;
-  let e = 0;
-  let f = 0;
-  let g = 0;
-  let h = 0;
-  const K = Math.min(x.length, y.length, w.length);
-  for (let k = 0; k < K; k += 4) {
-    const w0 = w[k]!;
-    a += x[k]! * w0;
-    e += y[k]! * w0;
-    const w1 = w[k + 1]!;
-    b += x[k + 1]! * w1;
-    f += y[k + 1]! * w1;
-    const w2 = w[k + 2]!;
-    c += x[k + 2]! * w2;
-    g += y[k + 2]! * w2;
-    const w3 = w[k + 3]!;
-    d += x[k + 3]! * w3;
-    h += y[k + 3]! * w3;
-  }
-  sums[r] = a + b + (c + d);
-  sums[r + 1] = e + f + (g + h);
-}
-
 /** One matrix product of a model: `n` outputs from `k` inputs of each row. */
 export interface Product extends Finish {
   readonly label: string;
@@ -192,7 +136,7 @@ export function matmulCalls(
         label: product.label,
         constants: matmulShape(product, tile, tuning, { w, bias }),
         buffers: { step, x, w, y, bias: bias ?? step },
-        workgroups: (dims) => tileGrid(product, tile, dims),
+        workgroups: (dims) => matmulGrid(product, tile, dims),
       })
     )
   );
@@ -279,14 +223,23 @@ function runLength(k: number, most: number): number {
   return (k / 4) % most === 0 ? most : runLength(k, most / 2);
 }
 
-/** The workgroups of one tile's call; none where the tile does not serve the step's rows. */
+/** The workgroups of one register tile's call. */
+export function matmulGrid(product: Product, tile: MatmulTile, dims: StepDims): Workgroups {
+  return tileGrid(product, tile, tileOutputs(tile, product.epilogue) * tile.lanes, dims);
+}
+
+/**
+ * The workgroups of a tile's call, each with so many outputs of `tile.rows` rows; none where the
+ * tile does not serve the step's rows.
+ */
 export function tileGrid(
-  { rows, n, epilogue }: Product,
-  tile: MatmulTile,
+  { rows, n }: Pick<Product, "rows" | "n">,
+  tile: RowRange & { readonly rows: number },
+  outputs: number,
   dims: StepDims,
 ): Workgroups {
   const count = numRows(rows, dims);
   if (!serves(tile, count)) return [0, 0, 0];
-  const [x, z] = foldGrid(Math.ceil(n / (tileOutputs(tile, epilogue) * tile.lanes)));
+  const [x, z] = foldGrid(Math.ceil(n / outputs));
   return [x, Math.ceil(count / tile.rows), z];
 }

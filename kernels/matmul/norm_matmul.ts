@@ -9,12 +9,12 @@ import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import {
   matmul,
+  matmulGrid,
   type MatmulShape,
   matmulShape,
   multiply,
   type Product,
   type ProductBuffers,
-  tileGrid,
 } from "./matmul.ts";
 import invocation from "./_invocation.wgsl" with { type: "text" };
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
@@ -75,7 +75,7 @@ export function normMatmulCalls(
   const products = shardProducts(whole, matrix).flatMap(({ product, w }) =>
     tuning.matmulTiles.map((tile) => {
       const shape = matmulShape(product, tile, tuning, { w, bias });
-      const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
+      const workgroups = (dims: StepDims) => matmulGrid(product, tile, dims);
       const buffers = { step, w, y, bias: bias ?? step };
       if (!tile.fusesNorm) {
         const call = { label, constants: shape, buffers: { ...buffers, x: normed }, workgroups };

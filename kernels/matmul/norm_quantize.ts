@@ -8,7 +8,7 @@ import source from "./norm_quantize.wgsl" with { type: "text" };
 import { quantizeSpans } from "./quantize_rows.ts";
 import span from "./_quantize_span.wgsl" with { type: "text" };
 import { normalizedRows } from "../norm/rms_norm.ts";
-import rowScale from "../norm/_row_scale.wgsl" with { type: "text" };
+import rowInverseRms from "../norm/_row_inverse_rms.wgsl" with { type: "text" };
 import { numRows, type Rows } from "../rows.ts";
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
@@ -19,7 +19,7 @@ type Shape = Readonly<{ K: number; EPS: number; GATHER: boolean; LANES: number }
  */
 export const normQuantize: Kernel<Shape> = {
   name: "norm_quantize",
-  source: stepWgsl + span + rowScale + source,
+  source: stepWgsl + span + rowInverseRms + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

@@ -41,7 +41,7 @@ fn norm_quantize(
     let v = x[source + e];
     sum += dot(v, v);
   }
-  let scale = row_scale(lane, sum, ${K}.0);
+  let scale = row_inverse_rms(lane, sum, ${K}.0);
   for (var span = lane; span < SPANS; span += LANES) {
     store_span(
       row * SPANS + span,

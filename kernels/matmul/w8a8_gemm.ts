@@ -4,7 +4,7 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import type { Product } from "./matmul.ts";
+import { type Product, tileGrid } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
@@ -19,10 +19,8 @@ import {
 } from "./w8a8_matmul.ts";
 import { W8A8_SLICES, type W8a8GemmTile } from "../tuning/w8a8_tuning.ts";
 import weights from "./_w8a8_weights.wgsl" with { type: "text" };
-import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
-import { serves } from "../tuning/tiles.ts";
-import { foldGrid, type Tuning } from "../tuning/tuning.ts";
+import type { Tuning } from "../tuning/tuning.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
 
 type Shape =
@@ -58,7 +56,7 @@ function shardCalls(
   buffers: W8a8ProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { w8a8 }: Pick<Tuning, "w8a8">,
 ): KernelCall<StepDims>[] {
-  const { label, rows, n, epilogue = "store" } = product;
+  const { label, epilogue = "store" } = product;
   return w8a8.gemmTiles.map((tile) => {
     const share = weightRows(1, epilogue);
     const outputs = tile.columns / share;
@@ -76,12 +74,7 @@ function shardCalls(
         TILE_N: tile.laneColumns / share,
       },
       buffers: { ...buffers, bias: buffers.bias ?? buffers.step },
-      workgroups: (dims) => {
-        const count = numRows(rows, dims);
-        if (!serves(tile, count)) return [0, 0, 0];
-        const [x, z] = foldGrid(Math.ceil(n / outputs));
-        return [x, Math.ceil(count / tile.rows), z];
-      },
+      workgroups: (dims) => tileGrid(product, tile, outputs, dims),
     });
   });
 }

@@ -13,11 +13,11 @@
 //   5 bias    as in matmul.wgsl
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see w8a8_gemm.ts.
 //
-// Method: gemm.wgsl's blocking, over codes. A workgroup computes a tile of ROWS rows by COLUMNS
-// weight rows and stages four spans of inputs of each at a time in shared memory; int4 codes become
-// bytes on the way. Four slices of lanes share the tile, each takes one of the staged spans, and a
-// lane keeps TILE_R * TILE_M sums. The slices are those of w8a8_matmul, and so is the order in
-// which they meet.
+// Method: the blocking of _gemm_tile.wgsl, over codes. A workgroup computes a tile of ROWS rows by
+// COLUMNS weight rows and stages four spans of inputs of each at a time in shared memory; int4
+// codes become bytes on the way. Four slices of lanes share the tile, each takes one of the staged
+// spans, and a lane keeps TILE_R * TILE_M sums. The slices are those of w8a8_matmul, and so is the
+// order in which they meet.
 //
 // Cost, per staged span and lane: 2 * (TILE_R + TILE_M) loads of 16 bytes for 8 * TILE_R
 // * TILE_M dot products, 24 for 256 at 4 x 8, and as many conversions and fmas as there are sums,
@@ -32,7 +32,6 @@
 // other fall on different banks.
 // Reference: w8a8_matmul.ts; s is off by less than 1e-6 * sum_j |t|, and bit-equal to w8a8_matmul.
 
-const SPANS: u32 = ${K / 32}u;
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
 /// From one staged row to the next, in 16 bytes.
@@ -75,26 +74,28 @@ fn w8a8_gemm(
   let w_unit = index - ${LANES - 4 * COLUMNS}u;
   let stages_x = index < ${4 * ROWS}u;
   let stages_w = index >= ${LANES - 4 * COLUMNS}u;
+  // As K4 in _matmul_tile.wgsl.
+  let spans = min(args.K / 32u, arrayLength(&scales));
   // Rows and outputs past the end repeat the last one; they are computed and not stored.
-  let x_row = min(r0 + x_unit / SLICES, rows - 1u) * SPANS;
+  let x_row = min(r0 + x_unit / SLICES, rows - 1u) * spans;
   let w_row = weight_row(n0, w_unit / SLICES);
 //# for r in 0..TILE_R
 //# for m in 0..TILE_M
   var a${r}_${m} = 0.0;
 //# end
 //# end
-  for (var span0 = 0u; span0 < SPANS; span0 += SLICES) {
+  for (var span0 = 0u; span0 < spans; span0 += SLICES) {
     let span = span0 + index % SLICES;
     // All loads first, so that they are in flight together. Spans past the end are zeros in both.
     var x_codes = Span();
     var x_scale = 0.0;
     var w_codes = Span();
     var w_scale = 0.0;
-    if (stages_x && span < SPANS) {
+    if (stages_x && span < spans) {
       x_codes = Span(codes[2u * (x_row + span)], codes[2u * (x_row + span) + 1u]);
       x_scale = scales[x_row + span];
     }
-    if (stages_w && span < SPANS) {
+    if (stages_w && span < spans) {
       w_codes = weight_span(w_row, span);
       w_scale = weight_scale(w_row, span);
     }

@@ -11,6 +11,7 @@ import {
   type ProductBuffers,
   type ProductConstants,
   productConstants,
+  tileGrid,
 } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { finishOutput, PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
@@ -19,10 +20,8 @@ import source from "./w8a8_matmul.wgsl" with { type: "text" };
 import type { W8a8Tile } from "../tuning/w8a8_tuning.ts";
 import weights from "./_w8a8_weights.wgsl" with { type: "text" };
 import { SPAN_INPUTS } from "./quantize_rows.ts";
-import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
-import { serves } from "../tuning/tiles.ts";
-import { foldGrid, type Tuning } from "../tuning/tuning.ts";
+import type { Tuning } from "../tuning/tuning.ts";
 import {
   codeValues,
   type WeightConstants,
@@ -152,7 +151,7 @@ function shardCalls(
   buffers: W8a8ProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { w8a8, matmulSubgroups }: Tuning,
 ): KernelCall<StepDims>[] {
-  const { label, rows, n, k, epilogue = "store" } = product;
+  const { label, k, epilogue = "store" } = product;
   return w8a8.tiles.map((tile) => {
     const outputs = Math.max(1, tile.outputs / weightRows(1, epilogue));
     return kernelCall(w8a8Matmul, {
@@ -168,12 +167,7 @@ function shardCalls(
         RUN: spansInHand(k, tile, w8a8.slices),
       },
       buffers: { ...buffers, bias: buffers.bias ?? buffers.step },
-      workgroups: (dims) => {
-        const count = numRows(rows, dims);
-        if (!serves(tile, count)) return [0, 0, 0];
-        const [x, z] = foldGrid(Math.ceil(n / (outputs * tile.lanes)));
-        return [x, Math.ceil(count / tile.rows), z];
-      },
+      workgroups: (dims) => tileGrid(product, tile, outputs * tile.lanes, dims),
     });
   });
 }

@@ -29,7 +29,6 @@
 // bits from any tile of a tuning, in any batch.
 // Reference: w8a8_matmul.ts; s is off by less than 1e-6 * sum_j |t|.
 
-const SPANS: u32 = ${K / 32}u;
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
 
@@ -59,9 +58,11 @@ fn w8a8_matmul(at: Invocation) {
 //# if SLICES == 1 && !SUBGROUPS
   if (n0 >= args.N) { return; }
 //# end
+  // As K4 in _matmul_tile.wgsl.
+  let spans = min(args.K / 32u, arrayLength(&scales));
   // Rows and outputs past the end repeat the last one; they are computed and not stored.
 //# for r in 0..TILE_R
-  let x${r} = min(r0 + ${r}u, rows - 1u) * SPANS;
+  let x${r} = min(r0 + ${r}u, rows - 1u) * spans;
 //# end
 //# for m in 0..W
   let w${m} = min(n0 + ${m % TILE_N}u, args.N - 1u) + ${Math.floor(m / TILE_N)}u * args.N;
@@ -71,7 +72,7 @@ fn w8a8_matmul(at: Invocation) {
   var a${r}_${m} = 0.0;
 //# end
 //# end
-  for (var span = slice; span < SPANS; span += ${SLICES * RUN}u) {
+  for (var span = slice; span < spans; span += ${SLICES * RUN}u) {
 //# for j in 0..RUN
     let k${j} = span + ${j * SLICES}u;
 //# for m in 0..W

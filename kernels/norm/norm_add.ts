@@ -6,15 +6,15 @@ import {
 } from "../../src/device/kernel.ts";
 import source from "./norm_add.wgsl" with { type: "text" };
 import { normalizeRow } from "./rms_norm.ts";
-import rowScale from "./_row_scale.wgsl" with { type: "text" };
+import rowInverseRms from "./_row_inverse_rms.wgsl" with { type: "text" };
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
 type Shape = Readonly<{ E: number; EPS: number; SCALE: number; LANES: number }>;
 
-/** Adds normalized rows of x, f32 [T, E], to those of y: the norm after a block. */
+/** Adds normalized rows of x, f32 [T, E], to those of y: the norm after a layer block. */
 export const normAdd: Kernel<Shape> = {
   name: "norm_add",
-  source: stepWgsl + rowScale + source,
+  source: stepWgsl + rowInverseRms + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

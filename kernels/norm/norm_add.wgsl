@@ -32,9 +32,9 @@ fn norm_add(
     sum += dot(v, v);
   }
 //# if SCALE == 1
-  let scale = row_scale(lane, sum, ${E}.0);
+  let scale = row_inverse_rms(lane, sum, ${E}.0);
 //# else
-  let scale = row_scale(lane, sum, ${E}.0) * f32(${SCALE});
+  let scale = row_inverse_rms(lane, sum, ${E}.0) * f32(${SCALE});
 //# end
   for (var e = lane; e < E4; e += LANES) { y[row + e] += x[row + e] * scale * weight[e]; }
 }

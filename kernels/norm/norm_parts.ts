@@ -6,7 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import source from "./norm_parts.wgsl" with { type: "text" };
 import { normalizeRow } from "./rms_norm.ts";
-import rowScale from "./_row_scale.wgsl" with { type: "text" };
+import rowInverseRms from "./_row_inverse_rms.wgsl" with { type: "text" };
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
 type Shape = Readonly<
@@ -16,7 +16,7 @@ type Shape = Readonly<
 /** Normalizes parts of rows, f32 [T, STRIDE], in place, each over all of its elements. */
 export const normParts: Kernel<Shape> = {
   name: "norm_parts",
-  source: stepWgsl + rowScale + source,
+  source: stepWgsl + rowInverseRms + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "weight", access: "read" },

@@ -31,7 +31,7 @@ fn norm_parts(
     let v = rows[row + e];
     sum += dot(v, v);
   }
-  let scale = row_scale(lane, sum, select(${FIRST}.0, ${SECOND}.0, group.y == 1u));
+  let scale = row_inverse_rms(lane, sum, select(${FIRST}.0, ${SECOND}.0, group.y == 1u));
   for (var e = first + lane; e < end; e += LANES) {
     rows[row + e] = rows[row + e] * scale * weight[e];
   }

@@ -4,7 +4,7 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import rowScale from "./_row_scale.wgsl" with { type: "text" };
+import rowInverseRms from "./_row_inverse_rms.wgsl" with { type: "text" };
 import source from "./rms_norm.wgsl" with { type: "text" };
 import { numRows, type Rows } from "../rows.ts";
 import { DRAW, DRAW_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
@@ -14,7 +14,7 @@ type Shape = Readonly<{ E: number; EPS: number; GATHER: boolean; LANES: number }
 /** Normalizes rows; with `GATHER`, only those that are drawn from, gathered. */
 export const rmsNorm: Kernel<Shape> = {
   name: "rms_norm",
-  source: stepWgsl + rowScale + source,
+  source: stepWgsl + rowInverseRms + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

@@ -35,7 +35,7 @@ fn rms_norm(
     let v = x[source * E4 + e];
     sum += dot(v, v);
   }
-  let scale = row_scale(lane, sum, ${E}.0);
+  let scale = row_inverse_rms(lane, sum, ${E}.0);
   for (var e = lane; e < E4; e += LANES) {
     out[row * E4 + e] = x[source * E4 + e] * scale * weight[e];
   }

@@ -1,16 +1,13 @@
 // Shared by the kernels that draw: a row of V logits is cut into M segments, each scanned by one
 // lane. Segment s holds the tokens c * SEGMENT_LANES * SEGMENT + i * SEGMENT_LANES + l below V,
 // with c = s / SEGMENT_LANES, l = s % SEGMENT_LANES, i < SEGMENT: neighbouring lanes read
-// neighbouring logits.
+// neighbouring logits. V, M and SEGMENT are arguments.
 //
 // segments u32 [R, SEGMENT_PLANES, M]: SEGMENT_MAX the largest logit, SEGMENT_WEIGHT a sum of
 // exp(), SEGMENT_SCORE the best score, all f32 bits, and SEGMENT_TOKEN the token of the score, or
 // else of the largest logit. A segment with a logit that has overflowed (_logit_range.wgsl) has
 // HIGHEST for its largest and NO_TOKEN, so that it wins over all others and its row draws nothing.
 
-const V: u32 = ${V}u;
-const M: u32 = ${M}u;
-const SEGMENT: u32 = ${SEGMENT}u;
 const SEGMENT_LANES: u32 = ${SEGMENT_LANES}u;
 const NO_TOKEN: u32 = 0xffffffffu;
 
@@ -22,13 +19,17 @@ fn better(a: Best, b: Best) -> Best {
   return a;
 }
 
+/// M where it ends a loop: of an argument that alone bounds one, lavapipe compiles the kernel again
+/// for each value.
+fn num_segments() -> u32 { return min(args.M, arrayLength(&segments)); }
+
 fn first_token(segment: u32) -> u32 {
-  return (segment / SEGMENT_LANES) * SEGMENT_LANES * SEGMENT + segment % SEGMENT_LANES;
+  return (segment / SEGMENT_LANES) * SEGMENT_LANES * args.SEGMENT + segment % SEGMENT_LANES;
 }
 
 /// The end of the run of tokens that a segment shares with its neighbours.
 fn end_token(segment: u32) -> u32 {
-  return min((segment / SEGMENT_LANES + 1u) * SEGMENT_LANES * SEGMENT, V);
+  return min((segment / SEGMENT_LANES + 1u) * SEGMENT_LANES * args.SEGMENT, args.V);
 }
 
 /// Uniform in (0, 1), by seed, output index and token.
@@ -51,5 +52,5 @@ fn gumbel(draw: u32, token: u32) -> f32 {
 /// Whether a draw passes over the whole vocabulary: no filter but perhaps the nucleus.
 fn is_whole(draw: u32) -> bool {
   let top_k = step[draw + DRAW_TOP_K];
-  return (top_k == 0u || top_k >= V) && bitcast<f32>(step[draw + DRAW_MIN_P]) <= 0.0;
+  return (top_k == 0u || top_k >= args.V) && bitcast<f32>(step[draw + DRAW_MIN_P]) <= 0.0;
 }

@@ -1,6 +1,7 @@
 import { ceilDiv } from "../../src/base/math.ts";
 import { bitsToF32, f32ToBits } from "../../src/base/float_bits.ts";
 import {
+  argsWgsl,
   type DeviceBuffer,
   type Kernel,
   type KernelCall,
@@ -12,13 +13,17 @@ import { ADJUST, ADJUST_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts"
 
 type Shape = Readonly<{ V: number; LANES: number }>;
 
+/** The size of the vocabulary does not change what is compiled. */
+const ARGS = ["V"] as const;
+
 /** Entries, or tokens of a bitmask, per workgroup. */
 const ADJUST_CHUNK = 1024;
 
 /** Applies penalties, biases and bans to rows of `logits` f32 [R, V], as the step lists them. */
 export const adjustLogits: Kernel<Shape & Readonly<{ ADJUST_CHUNK: number }>> = {
   name: "adjust_logits",
-  source: stepWgsl + logitRangeWgsl + source,
+  args: ARGS,
+  source: stepWgsl + argsWgsl(ARGS) + logitRangeWgsl + source,
   bindings: [
     { name: "step", access: "read_write" },
     { name: "logits", access: "read_write" },

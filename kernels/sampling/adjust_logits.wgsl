@@ -18,7 +18,6 @@
 // that the bitmask bans are passed over.
 // Reference: adjust_logits.ts; 1e-6 relative.
 
-const V: u32 = ${V}u;
 const LANES: u32 = ${LANES}u;
 const CHUNK: u32 = ${ADJUST_CHUNK}u;
 
@@ -31,13 +30,13 @@ fn adjust_logits(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let record = step[STEP_ADJUSTS] + group.y * ADJUST_WORDS;
-  let row = step[record + ADJUST_DRAW] * V;
+  let row = step[record + ADJUST_DRAW] * args.V;
   let first = group.x * CHUNK + lane;
   let end = (group.x + 1u) * CHUNK;
   let num_tokens = step[record + ADJUST_NUM_TOKENS];
   for (var i = first; i < min(end, num_tokens); i += LANES) { adjust(record, row, i, num_tokens); }
   if (step[record + ADJUST_NUM_ALLOWED] == 0u) { return; }
-  for (var t = first; t < min(end, V); t += LANES) {
+  for (var t = first; t < min(end, args.V); t += LANES) {
     let has_overflow = is_overflow(bitcast<u32>(logits[row + t]));
     if (!has_overflow && !is_allowed(record, t)) { logits[row + t] = LOWEST; }
   }
@@ -55,7 +54,7 @@ fn is_allowed(record: u32, token: u32) -> bool {
 fn adjust(record: u32, row: u32, i: u32, num_tokens: u32) {
   let entry = step[record + ADJUST_TOKENS] + i;
   let token = step[entry];
-  if (token >= V || !is_allowed(record, token)) { return; }
+  if (token >= args.V || !is_allowed(record, token)) { return; }
   let seen = step[entry + num_tokens];
   let bias = step[entry + 2u * num_tokens];
   let repetition = bitcast<f32>(step[record + ADJUST_REPETITION]);

@@ -11,6 +11,7 @@ import source from "./sample_segments.wgsl" with { type: "text" };
 import { HIGHEST, isOverflow, LOWEST } from "./logit_range.ts";
 import {
   NO_TOKEN,
+  SEGMENT_ARGS,
   SEGMENT_PLANE,
   SEGMENT_PLANES,
   type Segments,
@@ -26,6 +27,7 @@ type Shape = Segments & Readonly<{ REPORT: boolean }>;
  */
 export const sampleSegments: Kernel<Shape> = {
   name: "sample_segments",
+  args: SEGMENT_ARGS,
   source: segmentsWgsl + segmentSummary + source,
   bindings: [
     { name: "step", access: "read" },

@@ -10,7 +10,7 @@ import segmentSummary from "./_segment_summary.wgsl" with { type: "text" };
 import { gumbel } from "./random_draw.ts";
 import reduce from "./_reduce.wgsl" with { type: "text" };
 import source from "./sample_tokens.wgsl" with { type: "text" };
-import { NO_TOKEN, type Segments, segmentsWgsl } from "./segments.ts";
+import { NO_TOKEN, SEGMENT_ARGS, type Segments, segmentsWgsl } from "./segments.ts";
 import { ADJUST, DRAW, DRAW_WORDS, SAMPLED, SAMPLED_WORDS, STEP, type StepDims } from "../step.ts";
 
 type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
@@ -21,6 +21,7 @@ type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
  */
 export const sampleTokens: Kernel<Shape & Readonly<{ REPORT: false }>> = {
   name: "sample_tokens",
+  args: SEGMENT_ARGS,
   source: segmentsWgsl + reduce + segmentSummary + source,
   bindings: [
     { name: "step", access: "read" },

@@ -47,15 +47,16 @@ fn sample_tokens(
 ) {
   let draw = step[STEP_DRAWS] + group.x * DRAW_WORDS;
   //# if FUSED
-  for (var s = lane; s < M; s += LANES) { put_segment(group.x, s, draw); }
+  for (var s = lane; s < num_segments(); s += LANES) { put_segment(group.x, s, draw); }
   storageBarrier();  // all segments are summed up
   workgroupBarrier();
   //# end
   let temperature = bitcast<f32>(step[draw + DRAW_TEMPERATURE]);
-  var row = Row(group.x * V, group.x * SEGMENT_PLANES * M, draw, LOWEST, 1.0);
+  var row = Row(group.x * args.V, group.x * SEGMENT_PLANES * args.M, draw, LOWEST, 1.0);
   var mine = Best(LOWEST, NO_TOKEN);
-  for (var s = lane; s < M; s += LANES) {
-    mine = better(mine, Best(segment_max(row, s), segments[row.segments + SEGMENT_TOKEN * M + s]));
+  for (var s = lane; s < num_segments(); s += LANES) {
+    let token = segments[row.segments + SEGMENT_TOKEN * args.M + s];
+    mine = better(mine, Best(segment_max(row, s), token));
   }
   let top = reduce_best(lane, mine);
   var chosen = top.token;
@@ -73,7 +74,7 @@ fn sample_tokens(
 }
 
 fn segment_max(row: Row, segment: u32) -> f32 {
-  return bitcast<f32>(segments[row.segments + SEGMENT_MAX * M + segment]);
+  return bitcast<f32>(segments[row.segments + SEGMENT_MAX * args.M + segment]);
 }
 
 /// Maps floats to integers of the same order.
@@ -90,7 +91,7 @@ fn sample_token(lane: u32, row: Row) -> u32 {
   let whole = is_whole(row.draw);
   var lowest = 0u;
   if (min_p > 0.0) { lowest = order(row.max + log(min_p) / row.inverse_t); }
-  if (top_k > 0u && top_k < V) { lowest = kth_largest(lane, row, top_k, lowest); }
+  if (top_k > 0u && top_k < args.V) { lowest = kth_largest(lane, row, top_k, lowest); }
   // The likeliest token always stays: rounding at a border must not drop it.
   lowest = min(lowest, max_logit);
   var goal = 0.0;
@@ -99,7 +100,7 @@ fn sample_token(lane: u32, row: Row) -> u32 {
   var chosen = NO_TOKEN;
   if (whole) { chosen = whole_best(lane, row); } else { chosen = best_from(lane, row, lowest); }
   while (top_p < 1.0) {
-    let value = order(logits[row.logits + min(chosen, V - 1u)]);
+    let value = order(logits[row.logits + min(chosen, args.V - 1u)]);
     if (value >= max_logit || weight_from(lane, row, value + 1u) < goal) { break; }
     chosen = best_from(lane, row, value + 1u);
   }
@@ -110,7 +111,7 @@ fn sample_token(lane: u32, row: Row) -> u32 {
 fn kth_largest(lane: u32, row: Row, k: u32, lowest: u32) -> u32 {
   // Where k segments have their largest logit at or above a border, so do at least k logits.
   var low = lowest;
-  if (k <= M) { low = bisect(lane, row, k, lowest, false); }
+  if (k <= args.M) { low = bisect(lane, row, k, lowest, false); }
   return bisect(lane, row, k, low, true);
 }
 
@@ -130,7 +131,7 @@ fn bisect(lane: u32, row: Row, k: u32, lowest: u32, deep: bool) -> u32 {
 /// How many logits, or largest ones of segments, are not below `lowest`; exact up to 2^24.
 fn count_from(lane: u32, row: Row, lowest: u32, deep: bool) -> f32 {
   var count = 0.0;
-  for (var s = lane; s < M; s += LANES) {
+  for (var s = lane; s < num_segments(); s += LANES) {
     if (order(segment_max(row, s)) >= lowest) {
       if (!deep) { count += 1.0; }
       let end = select(0u, end_token(s), deep);
@@ -145,7 +146,7 @@ fn count_from(lane: u32, row: Row, lowest: u32, deep: bool) -> f32 {
 /// The sum of exp(z - max z) over logits that are not below `lowest`.
 fn weight_from(lane: u32, row: Row, lowest: u32) -> f32 {
   var weight = 0.0;
-  for (var s = lane; s < M; s += LANES) {
+  for (var s = lane; s < num_segments(); s += LANES) {
     if (order(segment_max(row, s)) >= lowest) {
       for (var t = first_token(s); t < end_token(s); t += SEGMENT_LANES) {
         let logit = logits[row.logits + t];
@@ -159,7 +160,7 @@ fn weight_from(lane: u32, row: Row, lowest: u32) -> f32 {
 /// The token of the best score among those not below `lowest`.
 fn best_from(lane: u32, row: Row, lowest: u32) -> u32 {
   var mine = Best(LOWEST, NO_TOKEN);
-  for (var s = lane; s < M; s += LANES) {
+  for (var s = lane; s < num_segments(); s += LANES) {
     if (order(segment_max(row, s)) >= lowest) {
       for (var t = first_token(s); t < end_token(s); t += SEGMENT_LANES) {
         let logit = logits[row.logits + t];
@@ -176,19 +177,19 @@ fn best_from(lane: u32, row: Row, lowest: u32) -> u32 {
 /// The same over the whole row, and its weight, from what the first phase found in each segment.
 fn whole_best(lane: u32, row: Row) -> u32 {
   var mine = Best(LOWEST, NO_TOKEN);
-  for (var s = lane; s < M; s += LANES) {
+  for (var s = lane; s < num_segments(); s += LANES) {
     let at = row.segments + s;
     let score = (segment_max(row, s) - row.max) * row.inverse_t +
-      bitcast<f32>(segments[at + SEGMENT_SCORE * M]);
-    mine = better(mine, Best(score, segments[at + SEGMENT_TOKEN * M]));
+      bitcast<f32>(segments[at + SEGMENT_SCORE * args.M]);
+    mine = better(mine, Best(score, segments[at + SEGMENT_TOKEN * args.M]));
   }
   return reduce_best(lane, mine).token;
 }
 
 fn whole_weight(lane: u32, row: Row) -> f32 {
   var weight = 0.0;
-  for (var s = lane; s < M; s += LANES) {
-    weight += bitcast<f32>(segments[row.segments + SEGMENT_WEIGHT * M + s]) *
+  for (var s = lane; s < num_segments(); s += LANES) {
+    weight += bitcast<f32>(segments[row.segments + SEGMENT_WEIGHT * args.M + s]) *
       exp((segment_max(row, s) - row.max) * row.inverse_t);
   }
   return reduce_sum(lane, weight);
@@ -209,7 +210,7 @@ fn put_logprob(lane: u32, row: Row, out: u32, chosen: u32) {
   }
   let own = reduce_best(lane, mine);
   if (lane == 0u) {
-    let logit = select(logits[row.logits + min(chosen, V - 1u)], own.value, own.token == chosen);
+    let logit = select(logits[row.logits + min(chosen, args.V - 1u)], own.value, own.token == chosen);
     let log_total = bitcast<f32>(sampled[out + SAMPLED_LOGPROB]);
     sampled[out + SAMPLED_LOGPROB] = bitcast<u32>(logit - log_total);
   }

@@ -5,10 +5,7 @@ import { sampleTokensCall } from "./sample_tokens.ts";
 import { SEGMENT_PLANES, segmentsOf } from "./segments.ts";
 import type { StepDims } from "../step.ts";
 import { topLogprobsCall } from "./top_logprobs.ts";
-import type { Tuning } from "../tuning/tuning.ts";
-
-/** Most lanes of a workgroup that every adapter allows. */
-const MAX_LANES = 256;
+import { MAX_LANES, type Tuning } from "../tuning/tuning.ts";
 
 type SamplingTuning = Pick<Tuning, "sampleLanes" | "segmentLanes" | "fusedVocabSize">;
 type SamplingBuffers = Readonly<Record<"step" | "logits" | "segments" | "sampled", DeviceBuffer>>;

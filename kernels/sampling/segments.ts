@@ -1,12 +1,14 @@
 import { ceilDiv } from "../../src/base/math.ts";
+import { argsWgsl } from "../../src/device/kernel.ts";
 import { logitRangeWgsl } from "./logit_range.ts";
 import source from "./_segments.wgsl" with { type: "text" };
 import { stepWgsl, wgslConstants } from "../step.ts";
 
-export { LOWEST } from "./logit_range.ts";
-
 /** How rows of `V` logits are cut into `M` segments (`_segments.wgsl`). */
 export type Segments = Readonly<{ V: number; M: number; SEGMENT: number; SEGMENT_LANES: number }>;
+
+/** The size of the vocabulary does not change what is compiled. */
+export const SEGMENT_ARGS = ["V", "M", "SEGMENT"] as const;
 
 /** The summary of each segment: planes of `segments`, u32 [R, SEGMENT_PLANES, M]. */
 export const SEGMENT_PLANE = { max: 0, token: 1, weight: 2, score: 3 } as const;
@@ -19,10 +21,10 @@ export const SEGMENT_PLANES = 4;
 export const NO_TOKEN = 0xffffffff;
 
 /**
- * The step's constants, the planes of `segments` and the shared functions, before a kernel's
- * source.
+ * The step's constants, the arguments, the planes of `segments` and the shared functions, before a
+ * kernel's source.
  */
-export const segmentsWgsl: string = stepWgsl + logitRangeWgsl +
+export const segmentsWgsl: string = stepWgsl + argsWgsl(SEGMENT_ARGS) + logitRangeWgsl +
   wgslConstants("SEGMENT", { ...SEGMENT_PLANE, planes: SEGMENT_PLANES }).join("\n") + "\n" +
   source;
 

@@ -7,7 +7,7 @@ import {
 } from "../../src/device/kernel.ts";
 import segmentSummary from "./_segment_summary.wgsl" with { type: "text" };
 import reduce from "./_reduce.wgsl" with { type: "text" };
-import { type Segments, segmentsWgsl } from "./segments.ts";
+import { SEGMENT_ARGS, type Segments, segmentsWgsl } from "./segments.ts";
 import { DRAW, DRAW_WORDS, SAMPLED, SAMPLED_WORDS, STEP, type StepDims } from "../step.ts";
 import source from "./top_logprobs.wgsl" with { type: "text" };
 
@@ -20,6 +20,7 @@ type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
  */
 export const topLogprobs: Kernel<Shape & Readonly<{ REPORT: true }>> = {
   name: "top_logprobs",
+  args: SEGMENT_ARGS,
   source: segmentsWgsl + reduce + segmentSummary + source,
   bindings: [
     { name: "step", access: "read" },

@@ -30,11 +30,11 @@ fn top_logprobs(
   let wanted = step[draw + DRAW_NUM_LOGPROBS];
   if (wanted == 0u) { return; }
   //# if FUSED
-  for (var s = lane; s < M; s += LANES) { put_segment(group.x, s, draw); }
+  for (var s = lane; s < num_segments(); s += LANES) { put_segment(group.x, s, draw); }
   storageBarrier();  // all segments are summed up
   workgroupBarrier();
   //# end
-  let base = group.x * SEGMENT_PLANES * M;
+  let base = group.x * SEGMENT_PLANES * args.M;
   let out = (step[STEP_FIRST_DRAW] + group.x) * SAMPLED_WORDS;
   var last = best_segment(lane, base);
   let log_total = last.value + log(total(lane, base, last.value));
@@ -45,7 +45,7 @@ fn top_logprobs(
       sampled[out + SAMPLED_TOP + 2u * i + 1u] = bitcast<u32>(last.value - log_total);
     }
     if (i + 2u < wanted) {
-      take_out(lane, group.x * V, base, last);
+      take_out(lane, group.x * args.V, base, last);
       last = best_segment(lane, base);
     }
   }
@@ -53,18 +53,18 @@ fn top_logprobs(
 
 fn best_segment(lane: u32, base: u32) -> Best {
   var mine = Best(LOWEST, NO_TOKEN);
-  for (var s = lane; s < M; s += LANES) {
-    let max_logit = bitcast<f32>(segments[base + SEGMENT_MAX * M + s]);
-    mine = better(mine, Best(max_logit, segments[base + SEGMENT_TOKEN * M + s]));
+  for (var s = lane; s < num_segments(); s += LANES) {
+    let max_logit = bitcast<f32>(segments[base + SEGMENT_MAX * args.M + s]);
+    mine = better(mine, Best(max_logit, segments[base + SEGMENT_TOKEN * args.M + s]));
   }
   return reduce_best(lane, mine);
 }
 
 fn total(lane: u32, base: u32, max_logit: f32) -> f32 {
   var weight = 0.0;
-  for (var s = lane; s < M; s += LANES) {
-    weight += bitcast<f32>(segments[base + SEGMENT_WEIGHT * M + s]) *
-      exp(bitcast<f32>(segments[base + SEGMENT_MAX * M + s]) - max_logit);
+  for (var s = lane; s < num_segments(); s += LANES) {
+    weight += bitcast<f32>(segments[base + SEGMENT_WEIGHT * args.M + s]) *
+      exp(bitcast<f32>(segments[base + SEGMENT_MAX * args.M + s]) - max_logit);
   }
   return reduce_sum(lane, weight);
 }
@@ -72,8 +72,8 @@ fn total(lane: u32, base: u32, max_logit: f32) -> f32 {
 /// Puts the largest after `last`, in (value down, token up) order, in the place of `last`'s
 /// segment.
 fn take_out(lane: u32, row: u32, base: u32, last: Best) {
-  let token = min(last.token, V - 1u);
-  let segment = token / (SEGMENT_LANES * SEGMENT) * SEGMENT_LANES + token % SEGMENT_LANES;
+  let token = min(last.token, args.V - 1u);
+  let segment = token / (SEGMENT_LANES * args.SEGMENT) * SEGMENT_LANES + token % SEGMENT_LANES;
   var mine = Best(LOWEST, NO_TOKEN);
   for (var t = first_token(segment) + lane * SEGMENT_LANES; t < end_token(segment);
     t += SEGMENT_LANES * LANES) {
@@ -84,8 +84,8 @@ fn take_out(lane: u32, row: u32, base: u32, last: Best) {
   }
   let next = reduce_best(lane, mine);
   if (lane == 0u) {
-    segments[base + SEGMENT_MAX * M + segment] = bitcast<u32>(next.value);
-    segments[base + SEGMENT_TOKEN * M + segment] = next.token;
+    segments[base + SEGMENT_MAX * args.M + segment] = bitcast<u32>(next.value);
+    segments[base + SEGMENT_TOKEN * args.M + segment] = next.token;
   }
   storageBarrier();  // the next round reads what lane 0 has written
   workgroupBarrier();

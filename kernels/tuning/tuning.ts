@@ -252,6 +252,9 @@ function addsOverSubgroups({ matmulTiles, matmulSubgroups }: Tuning): boolean {
   return matmulSubgroups && matmulTiles.some(({ slices }) => slices > 1);
 }
 
+/** Most lanes of a workgroup that every adapter allows. */
+export const MAX_LANES = 256;
+
 /** Most workgroups along one axis that every adapter allows. */
 export const MAX_GRID = 65535;
 

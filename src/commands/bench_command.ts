@@ -3,12 +3,11 @@ import { StartupError } from "../core/errors.ts";
 import { loadFigures } from "../client/load_figures.ts";
 import { type LoadOptions, runLoad } from "../client/load_runner.ts";
 import { parseTrace } from "../client/mooncake_trace.ts";
-import { baseUrlOf, OpenAiClient } from "../client/openai_client.ts";
 import { GUESSED_COUNT, randomWords, type WordCount } from "../client/words.ts";
 import { makeSessions, type Session, traceSessions } from "../client/workload.ts";
 import { SeededRandom } from "../base/seeded_random.ts";
 import { benchJson, benchText } from "./bench_report.ts";
-import { netHost, requirePermissions } from "./permissions.ts";
+import { clientOf, modelOf } from "./server_client.ts";
 
 /** Words of the two prompts by which a server's tokenizer is measured. */
 const MEASURED_WORDS = [32, 160] as const;
@@ -31,17 +30,8 @@ export async function benchCommand(
   config: BenchConfig,
   { onProgress, signal }: BenchWatch = {},
 ): Promise<string> {
-  const baseUrl = baseUrlOf(config.url);
-  requirePermissions({
-    net: [netHost(baseUrl)],
-    ...(config.trace === undefined ? {} : { read: [config.trace] }),
-  });
-  const apiKey = config.apiKey?.split(/[\s,]/)[0];
-  const client = new OpenAiClient({ baseUrl, fetch, ...(apiKey === undefined ? {} : { apiKey }) });
-  const model = config.model ?? (await client.models())[0];
-  if (model === undefined) {
-    throw new StartupError(`${baseUrl}/models names no model: give one with --model`);
-  }
+  const client = clientOf(config, config.trace === undefined ? {} : { read: [config.trace] });
+  const model = await modelOf(client, config.model);
   const options: LoadOptions = {
     client,
     endpoint: config.endpoint,
@@ -66,7 +56,7 @@ export async function benchCommand(
     percentiles: config.percentiles.map(Number),
   });
   const head = {
-    server: baseUrl,
+    server: client.baseUrl,
     model,
     load: describeLoad(config, sessions.length),
     isMeasured: words.isMeasured,

@@ -1,12 +1,12 @@
 // deno-lint-ignore-file no-console -- how far the start of a model is, is shown on standard error
 import type { ChatConfig } from "../core/chat_config.ts";
-import { StartupError } from "../core/errors.ts";
-import { baseUrlOf, OpenAiClient } from "../client/openai_client.ts";
+import { OpenAiClient } from "../client/openai_client.ts";
 import { accessRules } from "../server/access_rules.ts";
 import { consentOf, findModel } from "../server/find_model.ts";
 import { createServer } from "../server/server.ts";
-import { netHost, requirePermissions } from "./permissions.ts";
+import { requirePermissions } from "./permissions.ts";
 import { engineNeeds } from "./serve_permissions.ts";
+import { clientOf, modelOf } from "./server_client.ts";
 
 /** The server that answers a chat: one that runs elsewhere, or one in this process. */
 export interface ChatServer {
@@ -38,23 +38,14 @@ export async function openChatServer(
     : await connect(config, config.url);
 }
 
-async function connect({ apiKey, model }: ChatConfig, url: string): Promise<ChatServer> {
-  const baseUrl = baseUrlOf(url);
-  requirePermissions({ net: [netHost(baseUrl)] });
-  const client = new OpenAiClient({
-    baseUrl,
-    fetch,
-    ...(apiKey === undefined ? {} : { apiKey }),
-  });
-  const names = model === undefined ? await client.models() : [model];
-  if (names[0] === undefined) {
-    throw new StartupError(`${baseUrl}/models names no model: give one with --model`);
-  }
+async function connect({ apiKey, model: asked }: ChatConfig, url: string): Promise<ChatServer> {
+  const client = clientOf({ url, apiKey });
+  const model = await modelOf(client, asked);
   return {
     client,
-    model: names[0],
+    model,
     explains: await client.explains().catch(() => false),
-    description: `${names[0]} at ${baseUrl}`,
+    description: `${model} at ${client.baseUrl}`,
     stop: () => Promise.resolve(),
   };
 }

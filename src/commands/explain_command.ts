@@ -1,9 +1,9 @@
 import { z } from "zod";
-import { baseUrlOf, OpenAiClient } from "../client/openai_client.ts";
+import type { OpenAiClient } from "../client/openai_client.ts";
 import { StartupError } from "../core/errors.ts";
 import type { ExplainConfig } from "../core/explain_config.ts";
 import { visibleText } from "../terminal/style.ts";
-import { netHost, requirePermissions } from "./permissions.ts";
+import { clientOf } from "./server_client.ts";
 
 /** The part of an explanation that is shown; a newer server may say more. */
 const Explanation = z.object({
@@ -77,13 +77,6 @@ export async function explainRequest(
     const facts = [state, ...times, `${cached_tokens} tokens cached`, `${preemptions} preemptions`];
     return [`${trace.id}[${index}]: ${facts.join(", ")}`, ...lines.map((line) => `  ${line}`)];
   }).map(visibleText).join("\n");
-}
-
-function clientOf({ url, apiKey }: Pick<ExplainConfig, "url" | "apiKey">): OpenAiClient {
-  const baseUrl = baseUrlOf(url);
-  requirePermissions({ net: [netHost(baseUrl)] });
-  const key = apiKey?.split(/[\s,]/)[0];
-  return new OpenAiClient({ baseUrl, fetch, ...(key === undefined ? {} : { apiKey: key }) });
 }
 
 function explainsNothing({ baseUrl }: OpenAiClient): string {

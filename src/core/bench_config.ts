@@ -13,12 +13,14 @@ const REPORT = "Report";
 const positive = decimalText.refine((text) => Number(text) > 0);
 const POSITIVE = "a number above 0";
 
-/** The figures that a goodput may be asked of, as `vllm bench serve` names them. */
-export const GOODPUT_FIGURES = ["ttft", "tpot", "e2el"] as const;
+const GOODPUT_FIGURES = ["ttft", "tpot", "e2el"] as const;
+
+/** A figure that a goodput may be asked of, as `vllm bench serve` names it. */
 export type GoodputFigure = typeof GOODPUT_FIGURES[number];
 
+const COUNTED_PIECES = ["text", "choices"] as const;
+
 /** Which events of a stream are pieces of its answer. */
-export const COUNTED_PIECES = ["text", "choices"] as const;
 export type CountedPieces = typeof COUNTED_PIECES[number];
 
 /** Such as `ttft:200`, milliseconds. */

@@ -8,7 +8,12 @@ import {
   takeModelArgument,
 } from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
-import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
+import {
+  checkInt8Activations,
+  ConfigSchema,
+  ENGINE_SETTINGS,
+  type Settings,
+} from "./config_schema.ts";
 import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
 import { decimalText, type Flag, flagsOf } from "./flags.ts";
@@ -21,23 +26,9 @@ const upTo = (maximum: number) => decimalText.refine((text) => Number(text) <= m
 
 /** The settings of `quire run` and `quire chat`: those of the engine, and of an answer. */
 export const ChatSchema = ConfigSchema.pick({
-  model: true,
+  ...ENGINE_SETTINGS,
   yes: true,
-  maxModelLen: true,
-  quantization: true,
-  quantizationGroupSize: true,
-  quantizationEmbedding: true,
-  int8Activations: true,
-  blockSize: true,
-  numGpuBlocksOverride: true,
-  kvCacheMemoryBytes: true,
-  kvCacheDtype: true,
-  kvCacheF16EdgeLayers: true,
-  maxNumBatchedTokens: true,
-  device: true,
-  gpuBackend: true,
   autotune: true,
-  tuningStore: true,
   deterministic: true,
   seed: true,
 }).extend({
@@ -171,12 +162,7 @@ function toConfig(
   const settings = { ...ConfigSchema.parse({}), ...engine, prefixStore: "none" };
   return deepFreeze({
     engine: settings,
-    ...omitUndefined({
-      model: engine.model,
-      url,
-      // The variable may hold a server's list of keys, with settings behind each.
-      apiKey: apiKey?.split(/[\s,]/)[0],
-    }),
+    ...omitUndefined({ model: engine.model, url, apiKey }),
     answer: answerOf({ system, maxTokens, temperature, topP, seed: engine.seed }),
     words: [...words],
   });

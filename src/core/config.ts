@@ -8,15 +8,15 @@ import {
   takeModelArgument,
 } from "./command_line.ts";
 import { COMMANDS as ALL_COMMANDS } from "./command_names.ts";
-import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import type { EngineConfig, SchedulingSettings } from "./engine_config.ts";
+import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
-import type { Quantization } from "./weight_format.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 import { PLAN_FLAGS } from "./plan_config.ts";
 import { TUNE_FLAGS } from "./tune_config.ts";
+import type { Quantization } from "./weight_format.ts";
 
 /** What the process is asked to do. */
 export type Command = "serve" | "help" | "version";

@@ -19,6 +19,26 @@ export const ConfigSchema = z.object({
   ...RUNTIME_SETTINGS,
 });
 
+/** What every command takes that runs a model: which weights, in which memory, on which device. */
+export const ENGINE_SETTINGS = {
+  model: true,
+  maxModelLen: true,
+  quantization: true,
+  quantizationGroupSize: true,
+  quantizationEmbedding: true,
+  int8Activations: true,
+  blockSize: true,
+  numGpuBlocksOverride: true,
+  gpuMemoryBytes: true,
+  kvCacheMemoryBytes: true,
+  kvCacheDtype: true,
+  kvCacheF16EdgeLayers: true,
+  maxNumBatchedTokens: true,
+  device: true,
+  gpuBackend: true,
+  tuningStore: true,
+} as const;
+
 /** Every setting, checked and deeply frozen. */
 export type Settings =
   & Readonly<Omit<z.output<typeof ConfigSchema>, ListSetting>>

@@ -7,7 +7,7 @@ import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 
 /** The settings of `quire doctor`: where a server would listen and keep its files. */
-export const DoctorSchema = ConfigSchema.pick({
+const DoctorSchema = ConfigSchema.pick({
   host: true,
   port: true,
   gpuBackend: true,

@@ -1,5 +1,5 @@
-import type { PoolGroups } from "./cache_group.ts";
 import type { LogLevel } from "../base/log.ts";
+import type { PoolGroups } from "./cache_group.ts";
 import type { SwapSpace } from "./swap_space.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 

@@ -54,7 +54,7 @@ export class StartupError extends Error {
   override name = "StartupError";
 }
 
-/** Not enough KV blocks are free. The scheduler answers by preempting; the pool is unchanged. */
+/** More KV blocks are taken than are free, a bug of whoever takes them. The pool is unchanged. */
 export class OutOfBlocksError extends Error {
   override name = "OutOfBlocksError";
   constructor(readonly requested: number, readonly available: number) {

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
+import { ConfigSchema } from "./config_schema.ts";
 import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
-import { ConfigSchema } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 

@@ -1,8 +1,13 @@
 import { z } from "zod";
 import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
+import {
+  checkInt8Activations,
+  ConfigSchema,
+  ENGINE_SETTINGS,
+  type Settings,
+} from "./config_schema.ts";
 import type { Environment } from "./environment.ts";
-import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 
@@ -10,23 +15,8 @@ const TUNE = "Tune (quire tune)";
 
 /** The settings of `quire tune`: those of `serve` that decide which kernels run, and its own. */
 export const TuneSchema = ConfigSchema.pick({
-  model: true,
-  maxModelLen: true,
-  quantization: true,
-  quantizationGroupSize: true,
-  quantizationEmbedding: true,
-  int8Activations: true,
-  blockSize: true,
-  numGpuBlocksOverride: true,
-  kvCacheMemoryBytes: true,
-  gpuMemoryBytes: true,
-  kvCacheDtype: true,
-  kvCacheF16EdgeLayers: true,
+  ...ENGINE_SETTINGS,
   maxNumSeqs: true,
-  maxNumBatchedTokens: true,
-  device: true,
-  gpuBackend: true,
-  tuningStore: true,
   logFormat: true,
   logLevel: true,
 }).extend({

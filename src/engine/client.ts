@@ -2,17 +2,16 @@ import { systemClock } from "../base/clock.ts";
 import type { NumberedLog } from "../base/numbered_log.ts";
 import type { EngineCommand, ReplyOf } from "../core/engine_command.ts";
 import { type EngineConfig, type EngineInfo, withPoolSize } from "../core/engine_config.ts";
-import type { EngineStats } from "../core/engine_stats.ts";
-import { engineUnavailable, EngineUnavailableError } from "../core/errors.ts";
 import {
   type EnginePort,
   type EngineStall,
   type EngineState,
-  type Generation,
-  type GenerationRequest,
   type Outage,
   UNAVAILABLE,
-} from "../core/generation.ts";
+} from "../core/engine_port.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
+import { engineUnavailable, EngineUnavailableError } from "../core/errors.ts";
+import type { Generation, GenerationRequest } from "../core/generation.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import type { TokenEvent } from "../core/token_event.ts";
@@ -21,8 +20,8 @@ import { EngineLives, type WorkMessage } from "./engine_lives.ts";
 import { spawnEngineThread } from "./engine_thread.ts";
 import { InFlightRequests, type LostRequests } from "./in_flight_requests.ts";
 import { LifetimeRecord } from "./lifetime_record.ts";
+import { givenUp, HANGS, ISOLATE_DIED } from "./loss_errors.ts";
 import { PendingCommands } from "./pending_commands.ts";
-import { givenUp, HANGS, ISOLATE_DIED } from "./unavailable.ts";
 import { DEFAULT_DEADLINES } from "./watchdog.ts";
 
 /**

@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
-import type { EngineStall, EngineState } from "../core/generation.ts";
+import type { EngineStall, EngineState } from "../core/engine_port.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { RestartPolicy } from "./failure_count.ts";
 import type { EngineWorker } from "./isolate_handle.ts";

@@ -1,6 +1,6 @@
+import type { BlockMove } from "../core/batch.ts";
 import type { PoolResized } from "../core/engine_command.ts";
 import { RequestError } from "../core/errors.ts";
-import type { BlockMove } from "../core/batch.ts";
 import type { BlockShortage, PoolSizing } from "../scheduler/pool_sizing.ts";
 
 /** The owner of the memory that the pool is in. */

@@ -10,15 +10,15 @@ import type { TokenEvent } from "../core/token_event.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import { CostMeter } from "./cost_meter.ts";
-import type { KvRecorder } from "./kv_recorder.ts";
 import { ElasticPool, type ElasticRunner } from "./elastic_pool.ts";
-import type { FromEngine } from "./messages.ts";
-import { type DeviceTimes, type StepTime, StepTimes } from "./step_times.ts";
-import type { StepPace } from "./step_pace.ts";
-import type { StepTraceWriter } from "./step_trace_writer.ts";
 import { EngineCommands } from "./engine_commands.ts";
 import { EngineViews, type ViewedCache } from "./engine_views.ts";
 import { EngineWork } from "./engine_work.ts";
+import type { KvRecorder } from "./kv_recorder.ts";
+import type { FromEngine } from "./messages.ts";
+import type { StepPace } from "./step_pace.ts";
+import { type DeviceTimes, type StepTime, StepTimes } from "./step_times.ts";
+import type { StepTraceWriter } from "./step_trace_writer.ts";
 import type { Pulse } from "./watchdog.ts";
 
 /** Computes batches: the engine's view of the model and its device. */

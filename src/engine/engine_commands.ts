@@ -34,7 +34,7 @@ export class EngineCommands {
     this.#parts = parts;
   }
 
-  /** Carries a command out, and returns the answer or the refusal. No step is in flight. */
+  /** Carries a command out, and returns the reply or the refusal. No step is in flight. */
   async run(command: EngineCommand): Promise<{ value: unknown } | { error: ErrorData }> {
     const { trace } = this.#parts;
     trace?.tick();

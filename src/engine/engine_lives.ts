@@ -1,8 +1,8 @@
 import type { Clock } from "../base/clock.ts";
 import { invariant } from "../base/invariant.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import type { EngineStall, EngineState, Outage } from "../core/engine_port.ts";
 import { EngineUnavailableError, StartupError } from "../core/errors.ts";
-import type { EngineStall, EngineState, Outage } from "../core/generation.ts";
 import type { EngineClientOptions, EngineFailure } from "./client_options.ts";
 import { DEFAULT_RESTART } from "./failure_count.ts";
 import type { LostRequests } from "./in_flight_requests.ts";

@@ -1,9 +1,10 @@
 import { invariant } from "../base/invariant.ts";
+import { createLogger } from "../base/log.ts";
 import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
-import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix/prefix_cache_options.ts";
@@ -11,10 +12,10 @@ import { PrefixCurve } from "../kvcache/prefix/prefix_curve.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
+import type { FromEngine, ToEngine } from "./messages.ts";
 import { StepPace } from "./step_pace.ts";
 import type { TracedSizes, TraceEntry } from "./step_trace.ts";
 import { StepTraceWriter } from "./step_trace_writer.ts";
-import type { FromEngine, ToEngine } from "./messages.ts";
 
 /** A model that is ready to run. */
 export interface StartedRunner {
@@ -87,8 +88,7 @@ export class EngineSession {
   }
 
   async #serve(config: EngineConfig): Promise<void> {
-    const { traceSteps } = config;
-    const trace = traceSteps === undefined ? undefined : StepTraceWriter.open(traceSteps);
+    const trace = openTrace(config);
     const started = await this.#options.startRunner(
       config,
       (phase) => this.#post({ type: "progress", phase }),
@@ -185,6 +185,16 @@ function hasNoMemory(error: unknown): boolean {
   }
   return error instanceof OutOfMemoryError ||
     (error instanceof RangeError && /allocation failed/i.test(error.message));
+}
+
+/** The trace that steps are written to, if any; the log says where it ends too early. */
+function openTrace({ traceSteps, logFormat, logLevel }: EngineConfig): StepTraceWriter | undefined {
+  if (traceSteps === undefined) return undefined;
+  const log = createLogger(omitUndefined({ format: logFormat, level: logLevel }));
+  return StepTraceWriter.open(traceSteps, (error) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    log.error("steps are no longer traced", { file: traceSteps, reason });
+  });
 }
 
 /** The sizes of the pool, of host memory and of what is kept of states. */

@@ -1,5 +1,5 @@
-import { MessageChannel, SHARE_ENV, Worker } from "node:worker_threads";
 import { getHeapStatistics } from "node:v8";
+import { MessageChannel, SHARE_ENV, Worker } from "node:worker_threads";
 import type { Crash, EngineWorker, WorkerListener } from "./isolate_handle.ts";
 import type { ToEngine } from "./messages.ts";
 

@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.ts";
-import { RequestError } from "../core/errors.ts";
 import type { EngineCommand, ReplyOf } from "../core/engine_command.ts";
 import type { BlockMap, EngineView, TreeView } from "../core/engine_view.ts";
+import { RequestError } from "../core/errors.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { OPEN_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";

@@ -6,7 +6,7 @@ import type { RequestId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import { timeoutPassed } from "../scheduler/deadlines.ts";
 import { KeptRequest } from "./kept_request.ts";
-import { LOST_TOO_OFTEN, rejection } from "./unavailable.ts";
+import { LOST_TOO_OFTEN, rejection } from "./loss_errors.ts";
 
 /** A request on its way: submitted, perhaps accepted, not ended. */
 interface InFlightRequest {
@@ -84,10 +84,10 @@ export class InFlightRequests {
 
   /**
    * The engine is lost, and with it what it had not reported. Sequences that their client has
-   * aborted end; requests that too many engines were lost with, or that are not replayed, end with
+   * aborted end; requests that too many engines were lost with, or that are not resumed, end with
    * an error; the others are held for the next engine.
    *
-   * @param error of those that are not replayed.
+   * @param error of those that are not resumed.
    */
   disconnect(error: ErrorData): LostRequests {
     this.#isConnected = false;

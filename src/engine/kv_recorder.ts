@@ -1,4 +1,5 @@
 import type { Batch } from "../core/batch.ts";
+import type { RequestId, SequenceId } from "../core/ids.ts";
 import {
   type KvDecision,
   type LoggedDecision,
@@ -6,7 +7,6 @@ import {
   type WaitReason,
 } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
-import type { RequestId, SequenceId } from "../core/ids.ts";
 import type {
   CacheListener,
   RemovedBlocks,

@@ -1,8 +1,8 @@
 import type { EngineCommand, ReplyOf } from "../core/engine_command.ts";
 import { RequestError } from "../core/errors.ts";
 import { scopeAtLength } from "../core/long_context.ts";
-import { OPEN_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
+import { OPEN_SCOPE } from "../kvcache/tables/sequence_path.ts";
 
 type PinCommand = Extract<EngineCommand, { type: "pin_prefix" }>;
 
@@ -28,7 +28,7 @@ export function pinPrefix(
   const numBlocks = pins.pin(name, scope, tokens);
   return {
     numBlocks,
-    numTokens: numBlocks * pins.blockSize,
+    numTokens: pins.numTokensOf(name),
     numPinned: pins.numBlocks,
     maxNumPinned: pins.maxNumBlocks,
   };

@@ -1,5 +1,5 @@
 import type { Clock } from "../base/clock.ts";
-import type { Outage } from "../core/generation.ts";
+import type { Outage } from "../core/engine_port.ts";
 import { FailureCount, type RestartPolicy } from "./failure_count.ts";
 import type { IsolateHandle } from "./isolate_handle.ts";
 

@@ -1,5 +1,5 @@
-import { type Batch, numPositionsOf } from "../core/batch.ts";
 import type { Clock } from "../base/clock.ts";
+import { type Batch, numPositionsOf } from "../core/batch.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { ChunkView, StepView } from "../core/engine_view.ts";
 

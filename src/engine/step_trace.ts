@@ -8,8 +8,8 @@ import type {
 } from "../core/engine_config.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
-import type { SwapCosts, SwapSpace } from "../core/swap_space.ts";
 import type { StepBounds } from "../core/step_bounds.ts";
+import type { SwapCosts, SwapSpace } from "../core/swap_space.ts";
 
 /** The sizes that decide which plans are made, with those of the pool at the start. */
 export interface TracedSizes extends PoolGroups, SchedulingSettings {

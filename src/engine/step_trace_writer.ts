@@ -2,6 +2,13 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { StartupError } from "../core/errors.ts";
 import { formatTraceRecord, type TraceEntry } from "./step_trace.ts";
 
+/** The surroundings of a {@link StepTraceWriter}. */
+export interface StepTraceOptions {
+  readonly clock?: Pick<Clock, "now">;
+  /** Is told why a line cannot be written; none is afterwards. Default: the error is thrown. */
+  readonly onFailure?: (error: unknown) => void;
+}
+
 /**
  * Writes down what an engine is asked for, plans and gets from its device, as JSON lines.
  *
@@ -10,12 +17,18 @@ import { formatTraceRecord, type TraceEntry } from "./step_trace.ts";
  */
 export class StepTraceWriter {
   readonly #write: (line: string) => void;
+  readonly #onFailure: (error: unknown) => void;
   readonly #clock: Pick<Clock, "now">;
   #ms = 0;
+  #hasFailed = false;
 
   /** @param write takes one line, its end included. */
-  constructor(write: (line: string) => void, clock: Pick<Clock, "now"> = systemClock) {
+  constructor(
+    write: (line: string) => void,
+    { clock = systemClock, onFailure = rethrow }: StepTraceOptions = {},
+  ) {
     this.#write = write;
+    this.#onFailure = onFailure;
     this.#clock = clock;
     this.tick();
   }
@@ -23,16 +36,17 @@ export class StepTraceWriter {
   /**
    * Appends to a file, which is made if there is none: each engine that is started adds to it.
    *
-   * @throws {StartupError} when it cannot be written.
+   * @param onFailure as of {@link StepTraceOptions}: a disk may be full.
+   * @throws {StartupError} when it cannot be opened.
    */
-  static open(path: string): StepTraceWriter {
+  static open(path: string, onFailure: (error: unknown) => void): StepTraceWriter {
     try {
       const file = Deno.openSync(path, { append: true, create: true });
       const encoder = new TextEncoder();
       return new StepTraceWriter((line) => {
         const bytes = encoder.encode(line);
         for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
-      });
+      }, { onFailure });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new StartupError(`--trace-steps: cannot write ${path}: ${reason}`);
@@ -49,6 +63,17 @@ export class StepTraceWriter {
 
   /** Writes an entry with the time of the latest tick. */
   record(entry: TraceEntry): void {
-    this.#write(`${formatTraceRecord({ ms: this.#ms, ...entry })}\n`);
+    if (this.#hasFailed) return;
+    const line = `${formatTraceRecord({ ms: this.#ms, ...entry })}\n`;
+    try {
+      this.#write(line);
+    } catch (error) {
+      this.#hasFailed = true;
+      this.#onFailure(error);
+    }
   }
+}
+
+function rethrow(error: unknown): never {
+  throw error;
 }

@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { type EngineInfo, WARM_UP_PHASE, WARM_UP_TOKENS } from "../core/engine_config.ts";
-import type { EngineStall } from "../core/generation.ts";
+import type { EngineStall } from "../core/engine_port.ts";
 
 /** How long an isolate may be silent. */
 export interface EngineDeadlines {

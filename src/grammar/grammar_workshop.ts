@@ -1,5 +1,6 @@
 import type { CompiledGrammar, SparseMemory } from "../core/compiled_grammar.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
+import { BYTE_LEVEL_ALPHABET } from "../tokenizer/token_bytes.ts";
 import { type SchemaGrammar, schemaGrammar } from "./schema_grammar.ts";
 import { SchemaError } from "./schema_reader.ts";
 import { captureMemory, restoreMemory } from "./sparse_memory.ts";
@@ -32,9 +33,6 @@ export type GrammarOutcome =
   | { readonly type: "compiled"; readonly grammar: CompiledGrammar }
   /** `refused`: no grammar holds it; `limit`: it takes too much time or memory. */
   | { readonly type: "refused" | "limit"; readonly message: string };
-
-/** The alphabet in which the library takes bytes: GPT-2's, one printable character for each. */
-const BYTE_LETTERS = byteLetters();
 
 /**
  * Compiles grammars for one vocabulary.
@@ -161,18 +159,11 @@ function renameRules(ebnf: string, name: string): string {
   });
 }
 
+/** Bytes in the alphabet in which the library takes them. */
 function lettersOf(bytes: Uint8Array): string {
   let letters = "";
-  for (const byte of bytes) letters += BYTE_LETTERS[byte];
+  for (const byte of bytes) letters += BYTE_LEVEL_ALPHABET[byte];
   return letters;
-}
-
-function byteLetters(): string[] {
-  let numShifted = 0;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const isPrinted = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
-    return String.fromCharCode(isPrinted ? byte : 0x100 + numShifted++);
-  });
 }
 
 function shared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {

@@ -32,9 +32,13 @@ export function restoreMemory(memory: ArrayBuffer, { pages, contents }: SparseMe
   });
 }
 
+/** Whether the page at `from` is another in `base`, which holds it whole or not at all. */
 function differs(words: Int32Array, base: Int32Array, from: number): boolean {
-  for (let i = from; i < from + PAGE_WORDS; i++) {
-    if (words[i] !== (base[i] ?? 0)) return true;
+  const end = from + PAGE_WORDS;
+  if (end <= base.length) {
+    for (let i = from; i < end; i++) if (words[i] !== base[i]) return true;
+  } else {
+    for (let i = from; i < end; i++) if (words[i] !== 0) return true;
   }
   return false;
 }

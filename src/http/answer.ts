@@ -9,6 +9,8 @@ import { decisionJson } from "./decision_json.ts";
 import { traceJson, withoutOthers } from "./sequence_trace.ts";
 import { logTraces, traceFields } from "./trace_log.ts";
 import type { Job, Run } from "./job.ts";
+import { newId } from "./new_id.ts";
+import { numTokensOf } from "./prompt_field.ts";
 import { SequenceText } from "./sequence_text.ts";
 import { timingsOf } from "./timings.ts";
 import { missJson, PromptWatch, type SubmittedJob } from "./prompt_watch.ts";
@@ -26,7 +28,7 @@ import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
  */
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
   checkGenerates(services.model);
-  const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
+  const id = newId(job.format.idPrefix);
   const beamSearch = beamSearchOf(job.request);
   const request = {
     id,
@@ -38,7 +40,7 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
   const { generation, ...holder } = await submitFor(c, services, request, {
     salt: job.request.cache_salt,
     timeoutSeconds: job.request.timeout ?? undefined,
-    numPromptTokens: job.prompts.reduce((sum, { length }) => sum + length, 0),
+    numPromptTokens: numTokensOf(job.prompts),
   });
   const operation = job.origin === undefined ? "text_completion" : "chat";
   job.meter.accepted(request, { operation, model: job.model });

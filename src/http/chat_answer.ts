@@ -3,7 +3,7 @@ import type { SamplingParams } from "../core/sampling_params.ts";
 import type { AnswerFormat } from "./answer_format.ts";
 import { chatFormat } from "./chat_format.ts";
 import type { ChatTools } from "./chat_tools.ts";
-import type { AskedFormat } from "./grammar_fields.ts";
+import { type AskedFormat, compileAsked } from "./grammar_fields.ts";
 import type { SamplingFields } from "./sampling_fields.ts";
 import type { Services } from "./services.ts";
 import { withThinking } from "./thinking_answers.ts";
@@ -51,14 +51,10 @@ export async function chatAnswer(
   const plain = chatFormat({ text, hasLogprobs, ...ids });
   const called = tools?.wrap(plain) ?? plain;
   if (thinking === undefined) {
-    return { format: called, params, ...await compiled(grammars, asked) };
+    return { format: called, params, ...await compileAsked(asked, grammars) };
   }
   const isShown = request.include_reasoning ?? true;
   const format = withThinking(called, { marks: thinking, start, plain, isShown });
   const behind = asked && { ...asked, format: afterThinking(asked.format, thinking, start) };
-  return { format, params, ...await compiled(grammars, behind) };
-}
-
-async function compiled(grammars: Services["grammars"], asked: AskedFormat | undefined) {
-  return asked === undefined ? {} : { grammar: await grammars.compile(asked.format, asked.param) };
+  return { format, params, ...await compileAsked(behind, grammars) };
 }

@@ -2,7 +2,7 @@ import type { TokenId } from "../core/ids.ts";
 import { type AnswerFormat, saysSomething } from "./answer_format.ts";
 import { chatLogprobs } from "./openai_logprobs.ts";
 import type { ScoredToken } from "./sequence_text.ts";
-import type { TextService } from "./services.ts";
+import type { TextService } from "./text_port.ts";
 
 /** The options of a chat request that shape its answer. */
 export interface ChatFormatOptions {

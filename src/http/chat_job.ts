@@ -9,7 +9,8 @@ import { isRaisedByTemplate, withoutLateSystem } from "./late_instructions.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
 import { checkNumSequences, type SamplingFields, toSamplingParams } from "./sampling_fields.ts";
 import { requireReady } from "./served_model.ts";
-import type { ChatMessage, EncodeChatOptions, Services } from "./services.ts";
+import type { Services } from "./services.ts";
+import type { ChatMessage, EncodeChatOptions } from "./text_port.ts";
 import type { TemplateVariables, ThinkingFields } from "./thinking_fields.ts";
 import type { ToolUse } from "./tool_fields.ts";
 

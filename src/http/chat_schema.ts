@@ -4,7 +4,8 @@ import { boundedArray } from "./bounded_array.ts";
 import { MaxTokens } from "./length_fields.ts";
 import { invalid, noText, required, unsupported } from "./refusals.ts";
 import { SAMPLING_FIELDS } from "./sampling_fields.ts";
-import type { ChatMessage, ChatToolCall, EncodeChatOptions, ServedModel } from "./services.ts";
+import type { ServedModel } from "./services.ts";
+import type { ChatMessage, ChatToolCall, EncodeChatOptions } from "./text_port.ts";
 import { THINKING_FIELDS } from "./thinking_fields.ts";
 import { TOOL_FIELDS } from "./tool_fields.ts";
 

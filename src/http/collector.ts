@@ -1,7 +1,7 @@
-import { RequestError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { GenerationMeter } from "./generation_meter.ts";
+import { engineFailure } from "./refusals.ts";
 import type { SequenceText, TextPiece } from "./sequence_text.ts";
 
 /** Token counts of a request, as every answer reports them. */
@@ -97,7 +97,7 @@ export class Collector {
     const text = this.#texts[index];
     if (text === undefined || text.finish !== undefined) return [];
     if (event.finishReason === "error") {
-      throw new RequestError(error?.message ?? "The engine failed", { status: 500, ...error });
+      throw engineFailure(error);
     }
     const { numSamples } = this.#shape;
     if (numCachedTokens !== undefined && index % numSamples === 0) {

@@ -1,7 +1,7 @@
 import type { CompletionsRequest } from "./completions_schema.ts";
-import type { Prompt } from "./prompt_field.ts";
+import { encodePrompts, type Prompt } from "./prompt_field.ts";
 import { unsupported } from "./refusals.ts";
-import type { TextService } from "./services.ts";
+import type { TextService } from "./text_port.ts";
 
 /**
  * Ids of each prompt of a completion; texts are tokenized as one job with one limit.
@@ -19,8 +19,7 @@ export async function toTokenIds(
   const suffix = request.suffix ?? "";
   if (suffix !== "") return await filledIn(request, prompts, text, suffix);
   const addSpecialTokens = request.add_special_tokens ?? true;
-  const texts = prompts.filter((prompt) => typeof prompt === "string");
-  return merged(prompts, await text.encode(texts, { addSpecialTokens }));
+  return await encodePrompts(prompts, text, { addSpecialTokens });
 }
 
 async function filledIn(
@@ -38,11 +37,10 @@ async function filledIn(
   if (fillIn === undefined || refusal !== undefined) {
     throw unsupported("suffix", `suffix is not supported here: ${refusal}`);
   }
-  const texts = prompts.filter((prompt) => typeof prompt === "string");
   const plain = { addSpecialTokens: false };
   const [before, behind] = await text.encode(["", suffix], plain);
   const [around] = add_special_tokens === false ? [before] : await text.encode([""]);
-  return merged(prompts, await text.encode(texts, plain)).map((ids) =>
+  return (await encodePrompts(prompts, text, plain)).map((ids) =>
     Uint32Array.of(
       ...around!,
       fillIn.prefix,
@@ -51,14 +49,6 @@ async function filledIn(
       ...behind!,
       fillIn.middle,
     )
-  );
-}
-
-/** Each prompt's ids, those of texts from `encoded`, in order. */
-function merged(prompts: readonly Prompt[], encoded: readonly Uint32Array[]): Uint32Array[] {
-  const next = encoded.values();
-  return prompts.map((prompt) =>
-    typeof prompt === "string" ? next.next().value! : Uint32Array.from(prompt)
   );
 }
 

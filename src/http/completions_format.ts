@@ -7,7 +7,7 @@ import {
 } from "./prompt_readings.ts";
 import { completionLogprobs } from "./openai_logprobs.ts";
 import type { ScoredToken, TextPiece } from "./sequence_text.ts";
-import type { TextService } from "./services.ts";
+import type { TextService } from "./text_port.ts";
 
 /** The options of a completions request that shape its answer. */
 export interface CompletionsFormatOptions {

@@ -6,9 +6,9 @@ import { toTexts, toTokenIds } from "./completion_prompts.ts";
 import { CompletionsRequest } from "./completions_schema.ts";
 import { numPromptsIn, promptsIn } from "./prompt_field.ts";
 import { GenerationMeter } from "./generation_meter.ts";
-import { formatOf } from "./grammar_fields.ts";
+import { compileAsked, formatOf } from "./grammar_fields.ts";
 import { maxTokensOf } from "./length_fields.ts";
-import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
+import { checkTextChars, fitMaxTokens } from "./prompt_limits.ts";
 import { checkNumScores, type PromptLogprobsAsked, readoutOf } from "./prompt_readings.ts";
 import { readJson } from "./read_json.ts";
 import { unsupported } from "./refusals.ts";
@@ -43,10 +43,7 @@ export function completionsRoute(services: Services): Handler {
     const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;
     const given = promptsIn(request.prompt, "prompt", vocabSize);
-    for (const prompt of given) {
-      if (typeof prompt !== "string") continue;
-      checkPromptChars(prompt.length, "prompt", { maxModelLen, maxCharsPerToken });
-    }
+    checkTextChars(given, "prompt", { maxModelLen, maxCharsPerToken });
     const prompts = await meter.tokenize(() => toTokenIds(request, given, text));
     const texts = request.echo === true ? { echoedTexts: await toTexts(given, text) } : {};
 
@@ -54,12 +51,7 @@ export function completionsRoute(services: Services): Handler {
     const asked = askedLogprobs(request);
     const readout = readoutOf(asked);
     checkNumScores(prompts, asked);
-    const compiled = grammar &&
-      {
-        grammar: await meter.compile(() =>
-          services.grammars.compile(grammar.format, grammar.param)
-        ),
-      };
+    const compiled = await meter.compile(() => compileAsked(grammar, services.grammars));
     const maxAsked = maxTokensOf(request);
     const sequences = prompts.flatMap((prompt): SequenceRequest[] => {
       const maxTokens = fitMaxTokens(prompt.length, "prompt", maxModelLen, {

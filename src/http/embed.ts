@@ -1,9 +1,16 @@
 import type { Context } from "hono";
 import { checkPromptFits } from "../core/context_limit.ts";
 import { embeddingOf, vectorOf } from "./embedding_vector.ts";
-import { numPromptsIn, type PromptField, promptsIn } from "./prompt_field.ts";
-import { checkPromptChars } from "./prompt_limits.ts";
-import { checkNumPrompts, numTokensOf, readPrompts } from "./read_prompts.ts";
+import type { GenerationMeter } from "./generation_meter.ts";
+import {
+  encodePrompts,
+  numPromptsIn,
+  numTokensOf,
+  type PromptField,
+  promptsIn,
+} from "./prompt_field.ts";
+import { checkTextChars } from "./prompt_limits.ts";
+import { checkNumPrompts, readPrompts } from "./read_prompts.ts";
 import { invalid } from "./refusals.ts";
 import { requireReady } from "./served_model.ts";
 import type { Services } from "./services.ts";
@@ -33,7 +40,7 @@ export interface Embedded {
 export async function embed(
   c: Context,
   services: Services,
-  request: TextsToEmbed,
+  { request, meter }: { readonly request: TextsToEmbed; readonly meter: GenerationMeter },
 ): Promise<Embedded | undefined> {
   const { engine, text, model, limits } = services;
   const form = embeddingOf(model);
@@ -42,25 +49,19 @@ export async function embed(
 
   const { maxModelLen, vocabSize } = requireReady(engine);
   const given = promptsIn(request.input, "input", vocabSize);
-  const texts = given.filter((one) => typeof one === "string");
   const { maxCharsPerToken } = model;
-  for (const one of texts) {
-    checkPromptChars(one.length, "input", { maxModelLen, maxCharsPerToken });
-  }
+  checkTextChars(given, "input", { maxModelLen, maxCharsPerToken });
   const addSpecialTokens = request.add_special_tokens ?? true;
-  const encoded = (await text.encode(texts, { addSpecialTokens })).values();
-  const prompts = given.map((one) =>
-    typeof one === "string" ? encoded.next().value! : Uint32Array.from(one)
-  );
+  const prompts = await meter.tokenize(() => encodePrompts(given, text, { addSpecialTokens }));
   for (const { length } of prompts) checkPromptFits(length, "input", maxModelLen);
 
   const { pooling } = form;
   const read = await readPrompts(c, services, {
     idPrefix: "embd-",
-    param: "input",
     prompts,
     readout: { pooling },
     cacheSalt: request.cache_salt,
+    meter,
   });
   if (read === undefined) return undefined;
   const isNormalized = request.normalize ?? form.isNormalized;

@@ -2,15 +2,16 @@ import type { Handler } from "hono";
 import { encodeBase64 } from "hono/utils/encode";
 import { z } from "zod";
 import { embed } from "./embed.ts";
+import { GenerationMeter } from "./generation_meter.ts";
 import { PromptField } from "./prompt_field.ts";
 import { readJson } from "./read_json.ts";
+import { SAMPLING_FIELDS } from "./sampling_fields.ts";
 import { servedName } from "./served_model.ts";
 import type { Services } from "./services.ts";
-import type { UnsupportedFields } from "./unsupported_fields.ts";
+import { neutral, type UnsupportedFields } from "./unsupported_fields.ts";
 
 /** Most elements of a hidden state of any model. */
 const MAX_DIMENSIONS = 2 ** 20;
-const MAX_SALT_CHARS = 1024;
 
 /** Body of `POST /v1/embeddings`. */
 export const EmbeddingsRequest = z.looseObject({
@@ -20,7 +21,7 @@ export const EmbeddingsRequest = z.looseObject({
   dimensions: z.int().min(1).max(MAX_DIMENSIONS).nullish(),
   normalize: z.boolean().nullish(),
   add_special_tokens: z.boolean().nullish(),
-  cache_salt: z.string().min(1).max(MAX_SALT_CHARS).nullish(),
+  cache_salt: SAMPLING_FIELDS.cache_salt,
 });
 
 /** Fields of vLLM's and Ollama's that would change the vectors. */
@@ -30,7 +31,7 @@ const UNSUPPORTED: UnsupportedFields = new Map([
   "messages",
   "options",
   "num_ctx",
-].map((name) => [name, { isNeutral: (value) => value === false, neutral: "null" }]));
+].map((name) => [name, neutral("null", (value) => value === false)]));
 
 /**
  * `POST /v1/embeddings`: a vector per text or list of token ids, pooled as the model's own
@@ -39,9 +40,10 @@ const UNSUPPORTED: UnsupportedFields = new Map([
  */
 export function embeddingsRoute(services: Services): Handler {
   return async (c) => {
+    const meter = new GenerationMeter(services.metrics, services.now);
     const request = await readJson(c, EmbeddingsRequest, UNSUPPORTED);
     const name = servedName(request.model, services.model);
-    const embedded = await embed(c, services, request);
+    const embedded = await embed(c, services, { request, meter });
     if (embedded === undefined) return c.body(null);
     const isBase64 = request.encoding_format === "base64";
     const { vectors, numTokens } = embedded;

@@ -5,7 +5,7 @@ import {
   type EngineStats,
   type StatDeclaration,
 } from "../core/engine_stats.ts";
-import type { EnginePort } from "../core/generation.ts";
+import type { EnginePort } from "../core/engine_port.ts";
 
 /** As much of the engine as its counters are read from. */
 type Counted = Pick<EnginePort, "stats" | "numRestarts" | "numStalls">;

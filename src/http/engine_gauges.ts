@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { CurvePoint } from "../core/engine_command.ts";
 import { ENGINE_GAUGES, type GaugeName, type StatDeclaration } from "../core/engine_stats.ts";
-import { ENGINE_STATES, type EnginePort } from "../core/generation.ts";
+import { ENGINE_STATES, type EnginePort } from "../core/engine_port.ts";
 
 /** A gauge, and its value by value of its label; without a label the one under the empty name. */
 interface EngineGauge {

@@ -1,7 +1,9 @@
 import { z } from "zod";
+import type { CompiledGrammar } from "../core/compiled_grammar.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import { boundedArray } from "./bounded_array.ts";
 import { invalid, required, unsupported } from "./refusals.ts";
+import type { GrammarPort } from "./services.ts";
 
 /** Most texts to choose from. */
 const MAX_CHOICES = 1024;
@@ -41,6 +43,14 @@ export interface AskedFormat {
   readonly format: GrammarFormat;
   /** For refusals. */
   readonly param: string;
+}
+
+/** What an answer has to match, compiled for its sequences; nothing where nothing was asked for. */
+export async function compileAsked(
+  asked: AskedFormat | undefined,
+  grammars: GrammarPort,
+): Promise<{ readonly grammar?: CompiledGrammar }> {
+  return asked === undefined ? {} : { grammar: await grammars.compile(asked.format, asked.param) };
 }
 
 /** Fields that leave a grammar without a next token, each with its neutral value. */

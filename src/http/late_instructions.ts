@@ -1,5 +1,5 @@
 import { RequestError } from "../core/errors.ts";
-import type { ChatMessage } from "./services.ts";
+import type { ChatMessage } from "./text_port.ts";
 
 /**
  * The conversation with its later system messages said by the user, where they come: what is before

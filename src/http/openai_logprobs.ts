@@ -1,6 +1,6 @@
 import type { TokenId } from "../core/ids.ts";
 import type { ScoredToken } from "./sequence_text.ts";
-import type { TextService } from "./services.ts";
+import type { TextService } from "./text_port.ts";
 
 type Vocabulary = Pick<TextService, "tokenText" | "tokenBytes">;
 

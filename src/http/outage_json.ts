@@ -1,4 +1,4 @@
-import type { EnginePort } from "../core/generation.ts";
+import type { EnginePort } from "../core/engine_port.ts";
 
 /** An outage as clients read it, times in seconds; undefined while no engine is lost. */
 export function outageJson({ outage, numInFlight }: Pick<EnginePort, "outage" | "numInFlight">) {

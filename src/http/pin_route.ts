@@ -5,6 +5,7 @@ import { cacheScope } from "./cache_scope.ts";
 import { Messages, toChatMessages } from "./chat_schema.ts";
 import { readJson } from "./read_json.ts";
 import { notFound, quoted } from "./refusals.ts";
+import { SAMPLING_FIELDS } from "./sampling_fields.ts";
 import type { Services } from "./services.ts";
 import { parseTokenIds } from "./token_ids.ts";
 import { neutral, type UnsupportedFields } from "./unsupported_fields.ts";
@@ -21,7 +22,7 @@ export const PinRequest = z.looseObject({
   prompt: z.union([z.string().min(1).max(MAX_CHARS), z.array(z.unknown()).max(MAX_TOKENS)])
     .nullish(),
   messages: Messages.nullish(),
-  cache_salt: z.string().min(1).max(1024).nullish(),
+  cache_salt: SAMPLING_FIELDS.cache_salt,
 });
 type PinRequest = z.output<typeof PinRequest>;
 

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import type { TokenId } from "../core/ids.ts";
 import { invalid } from "./refusals.ts";
+import type { EncodeOptions, TextService } from "./text_port.ts";
 import { parseTokenIds } from "./token_ids.ts";
 
 /** Most prompts of one request; OpenAI's limit for embeddings, and twice vLLM's for completions. */
@@ -46,4 +47,22 @@ export function promptsIn(
       { code: "invalid_type", param: `${param}.${i}` },
     );
   });
+}
+
+/** Ids of each prompt, in order; texts are tokenized as one job with one limit. */
+export async function encodePrompts(
+  prompts: readonly Prompt[],
+  text: Pick<TextService, "encode">,
+  options: EncodeOptions,
+): Promise<Uint32Array[]> {
+  const texts = prompts.filter((prompt) => typeof prompt === "string");
+  const encoded = (await text.encode(texts, options)).values();
+  return prompts.map((prompt) =>
+    typeof prompt === "string" ? encoded.next().value! : Uint32Array.from(prompt)
+  );
+}
+
+/** Tokens of all prompts together. */
+export function numTokensOf(prompts: readonly Uint32Array[]): number {
+  return prompts.reduce((sum, { length }) => sum + length, 0);
 }

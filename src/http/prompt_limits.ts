@@ -6,6 +6,7 @@ import {
   type PromptSource,
   promptTooLong,
 } from "../core/context_limit.ts";
+import type { Prompt } from "./prompt_field.ts";
 
 /** The context a prompt and its output must fit in together. */
 export interface ContextLimits {
@@ -28,6 +29,17 @@ export function checkPromptChars(
   const numTokens = ceilDiv(numChars, maxCharsPerToken);
   if (numTokens < maxModelLen) return;
   throw promptTooLong(source, numTokens, maxModelLen, `at least ${numTokens} tokens`);
+}
+
+/** The same for each text among prompts. */
+export function checkTextChars(
+  prompts: readonly Prompt[],
+  source: PromptSource,
+  limits: ContextLimits,
+): void {
+  for (const prompt of prompts) {
+    if (typeof prompt === "string") checkPromptChars(prompt.length, source, limits);
+  }
 }
 
 /**

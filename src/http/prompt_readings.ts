@@ -3,8 +3,9 @@ import { RequestError } from "../core/errors.ts";
 import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
 import type { Job } from "./job.ts";
 import { completionLogprobs, finiteLogprob } from "./openai_logprobs.ts";
+import { numTokensOf } from "./prompt_field.ts";
 import type { ScoredToken, TextPiece } from "./sequence_text.ts";
-import type { TextService } from "./services.ts";
+import type { TextService } from "./text_port.ts";
 
 type Vocabulary = Pick<TextService, "tokenText" | "tokenBytes" | "createDetokenizer">;
 
@@ -43,7 +44,7 @@ export function checkNumScores(
 ): void {
   const numLogprobs = readoutOf(asked)?.numLogprobs;
   if (numLogprobs === undefined) return;
-  const numTokens = prompts.reduce((sum, { length }) => sum + length, 0);
+  const numTokens = numTokensOf(prompts);
   const numScores = numTokens * (numLogprobs + 1);
   if (numScores <= MAX_SCORES) return;
   const param = asked.listed === undefined ? "logprobs" : "prompt_logprobs";

@@ -3,20 +3,21 @@ import { RequestError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
 import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
-import { GenerationMeter } from "./generation_meter.ts";
+import type { GenerationMeter } from "./generation_meter.ts";
 import type { Services } from "./services.ts";
-import { givenUp } from "./refusals.ts";
+import { newId } from "./new_id.ts";
+import { numTokensOf } from "./prompt_field.ts";
+import { engineFailure, givenUp } from "./refusals.ts";
 import { submitFor } from "./submit.ts";
 
 /** Prompts that are read, and nothing generated behind them. */
 export interface PromptsToRead {
   /** Begins the request's id, such as `embd-`. */
   readonly idPrefix: string;
-  /** The field that they came from, for refusals. */
-  readonly param: string;
   readonly prompts: readonly Uint32Array[];
   readonly readout: PromptReadout;
   readonly cacheSalt?: string | null | undefined;
+  readonly meter: GenerationMeter;
 }
 
 /** What was read of each prompt, in order, under the id that the engine knows. */
@@ -57,11 +58,9 @@ export function checkNumPrompts(
 export async function readPrompts(
   c: Context,
   services: Services,
-  { idPrefix, param, prompts, readout, cacheSalt }: PromptsToRead,
+  { idPrefix, prompts, readout, cacheSalt, meter }: PromptsToRead,
 ): Promise<PromptsRead | undefined> {
-  checkNumPrompts(prompts.length, param, services.limits);
-  const meter = new GenerationMeter(services.metrics, services.now);
-  const id = `${idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
+  const id = newId(idPrefix);
   const request = {
     id,
     sequences: prompts.map((prompt) => ({ prompt, params: NOTHING, readout })),
@@ -85,16 +84,11 @@ export async function readPrompts(
   return reports && { id, reports };
 }
 
-/** Tokens of all prompts together. */
-export function numTokensOf(prompts: readonly Uint32Array[]): number {
-  return prompts.reduce((sum, { length }) => sum + length, 0);
-}
-
 /** The reports of all sequences; undefined when the client has gone before they were there. */
 async function reportsOf(
   c: Context,
   generation: Generation,
-  { prompts, meter }: Pick<PromptsToRead, "prompts"> & { readonly meter: GenerationMeter },
+  { prompts, meter }: Pick<PromptsToRead, "prompts" | "meter">,
 ): Promise<readonly PromptReport[] | undefined> {
   const { signal } = c.req.raw;
   const leave = () => generation.abort();
@@ -109,7 +103,7 @@ async function reportsOf(
         const numPromptTokens = prompts[index]!.length;
         meter.observeEnd({ index, numTokens: 0, numPromptTokens }, finishReason);
         if (finishReason === "error") {
-          throw new RequestError(error?.message ?? "The engine failed", { status: 500, ...error });
+          throw engineFailure(error);
         }
         reports[index] = prompt;
         isAborted ||= finishReason === "abort";

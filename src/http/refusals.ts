@@ -1,5 +1,5 @@
 import { STATUS_CODE } from "@std/http";
-import { RequestError } from "../core/errors.ts";
+import { type ErrorData, RequestError } from "../core/errors.ts";
 
 /** Longest part of a client's text that a refusal repeats, in characters. */
 const MAX_QUOTED_CHARS = 40;
@@ -26,6 +26,12 @@ export function noText(
   { names: [name] }: { readonly names: readonly string[] },
 ): RequestError {
   return unsupported(param, `${param} is ${quoted(type)}: the model ${name} reads text alone`);
+}
+
+/** The failure of a sequence, in the engine's words where it has any. */
+export function engineFailure(error: ErrorData | undefined): RequestError {
+  const status = STATUS_CODE.InternalServerError;
+  return new RequestError(error?.message ?? "The engine failed", { status, ...error });
 }
 
 /** The failure of an answer that an operator has aborted, in an API without a word for that. */

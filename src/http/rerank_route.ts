@@ -4,15 +4,18 @@ import { checkPromptFits } from "../core/context_limit.ts";
 import { RequestError } from "../core/errors.ts";
 import type { PromptReport } from "../core/prompt_readout.ts";
 import { boundedArray } from "./bounded_array.ts";
+import { GenerationMeter } from "./generation_meter.ts";
+import { numTokensOf } from "./prompt_field.ts";
 import { checkPromptChars } from "./prompt_limits.ts";
 import { readJson } from "./read_json.ts";
-import { checkNumPrompts, numTokensOf, readPrompts } from "./read_prompts.ts";
+import { checkNumPrompts, readPrompts } from "./read_prompts.ts";
+import { SAMPLING_FIELDS } from "./sampling_fields.ts";
 import { requireReady, servedName } from "./served_model.ts";
-import type { ChatMessage, RerankForm, ServedModel, Services } from "./services.ts";
-import type { UnsupportedFields } from "./unsupported_fields.ts";
+import type { RerankForm, ServedModel, Services } from "./services.ts";
+import type { ChatMessage } from "./text_port.ts";
+import { neutral, type UnsupportedFields } from "./unsupported_fields.ts";
 
 const MAX_DOCUMENTS = 2048;
-const MAX_SALT_CHARS = 1024;
 
 /** What the Qwen3-Reranker models were trained to read (2506.05176). */
 const SYSTEM = "Judge whether the Document meets the requirements based on the Query and the " +
@@ -29,7 +32,7 @@ export const RerankRequest = z.looseObject({
   top_n: z.int().min(0).max(MAX_DOCUMENTS).nullish(),
   return_documents: z.boolean().nullish(),
   instruction: z.string().nullish(),
-  cache_salt: z.string().min(1).max(MAX_SALT_CHARS).nullish(),
+  cache_salt: SAMPLING_FIELDS.cache_salt,
 });
 
 /** Fields of Cohere's, Jina's and vLLM's that would change scores. */
@@ -39,7 +42,7 @@ const UNSUPPORTED: UnsupportedFields = new Map([
   "max_chunks_per_doc",
   "rank_fields",
   "truncation",
-].map((name) => [name, { isNeutral: (value) => value === false, neutral: "null" }]));
+].map((name) => [name, neutral("null", (value) => value === false)]));
 
 /**
  * `POST /v1/rerank` in Jina's shape: how well each document answers the query, from 0
@@ -51,8 +54,9 @@ const UNSUPPORTED: UnsupportedFields = new Map([
  * so that all documents share it in the cache.
  */
 export function rerankRoute(services: Services): Handler {
-  const { engine, model } = services;
+  const { engine, model, metrics, now } = services;
   return async (c) => {
+    const meter = new GenerationMeter(metrics, now);
     const request = await readJson(c, RerankRequest, UNSUPPORTED);
     const name = servedName(request.model, model);
     const form = rerankOf(model);
@@ -65,16 +69,15 @@ export function rerankRoute(services: Services): Handler {
       const numChars = request.query.length + document.length;
       checkPromptChars(numChars, "documents", { maxModelLen, maxCharsPerToken });
     }
-    const prompts: Uint32Array[] = [];
-    for (const document of documents) prompts.push(await promptOf(request, document, services));
+    const prompts = await meter.tokenize(() => promptsOf(request, documents, services));
     for (const { length } of prompts) checkPromptFits(length, "documents", maxModelLen);
 
     const read = await readPrompts(c, services, {
       idPrefix: "rerank-",
-      param: "documents",
       prompts,
       readout: "score" in form ? { pooling: "last" } : { nextTokens: [form.yes, form.no] },
       cacheSalt: request.cache_salt,
+      meter,
     });
     if (read === undefined) return c.body(null);
     const results = read.reports.map((report, index) => ({
@@ -104,22 +107,26 @@ function rerankOf({ rerank, names }: ServedModel): RerankForm {
   );
 }
 
-async function promptOf(
+/** A prompt per document. */
+async function promptsOf(
   { query, instruction }: z.output<typeof RerankRequest>,
-  document: string,
+  documents: readonly string[],
   { text, model: { templateVariables = [] } }: Services,
-): Promise<Uint32Array> {
-  const messages: ChatMessage[] = [{ role: "system", content: SYSTEM }, {
-    role: "user",
-    content: `<Instruct>: ${
-      instruction ?? INSTRUCTION
-    }\n<Query>: ${query}\n<Document>: ${document}`,
-  }];
+): Promise<Uint32Array[]> {
   // What is said behind a thought is another question.
   const variables = templateVariables.includes("enable_thinking")
     ? { variables: { enable_thinking: false } }
     : {};
-  return await text.encodeChat(messages, variables);
+  const asked = `<Instruct>: ${instruction ?? INSTRUCTION}\n<Query>: ${query}\n<Document>: `;
+  const prompts: Uint32Array[] = [];
+  for (const document of documents) {
+    const messages: ChatMessage[] = [
+      { role: "system", content: SYSTEM },
+      { role: "user", content: asked + document },
+    ];
+    prompts.push(await text.encodeChat(messages, variables));
+  }
+  return prompts;
 }
 
 /** From the log-probabilities of yes and no, in this order. */

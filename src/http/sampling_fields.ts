@@ -7,7 +7,8 @@ import { MAX_TOKENS, MaxTokens } from "./length_fields.ts";
 import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
 import { invalid, unsupported } from "./refusals.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
-import type { DoorLimits, SamplingDefaults, TextService } from "./services.ts";
+import type { DoorLimits, SamplingDefaults } from "./services.ts";
+import type { TextService } from "./text_port.ts";
 
 /**
  * Most samples of one prompt: without a bound, one request could take all memory (CVE-2026-34756).

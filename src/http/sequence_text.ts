@@ -2,7 +2,7 @@ import type { TokenLogprob } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { PromptReport } from "../core/prompt_readout.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
-import type { Detokenizer, StopStrings } from "./services.ts";
+import type { Detokenizer, StopStrings } from "./text_port.ts";
 
 /** A generated token with its log-probability and where its text begins. */
 export interface ScoredToken {

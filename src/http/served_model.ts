@@ -1,7 +1,7 @@
 import { STATUS_CODE } from "@std/http";
 import type { EngineInfo } from "../core/engine_config.ts";
 import { EngineUnavailableError, RequestError } from "../core/errors.ts";
-import { type EnginePort, UNAVAILABLE } from "../core/generation.ts";
+import { type EnginePort, UNAVAILABLE } from "../core/engine_port.ts";
 import { quoted } from "./refusals.ts";
 import type { ServedModel } from "./services.ts";
 

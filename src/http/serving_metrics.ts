@@ -1,5 +1,5 @@
 import { Counter, Gauge, Registry } from "prom-client";
-import type { EnginePort } from "../core/generation.ts";
+import type { EnginePort } from "../core/engine_port.ts";
 import { MISS_CAUSES, type MissCause } from "../core/miss_report.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { FinishReason } from "../core/token_event.ts";

@@ -3,7 +3,8 @@ import { RequestError } from "../core/errors.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import { unsupported } from "./refusals.ts";
-import type { ServedModel, TextService } from "./services.ts";
+import type { ServedModel } from "./services.ts";
+import type { TextService } from "./text_port.ts";
 import type { ThinkingMarks, ThinkingStart } from "./thinking_parser.ts";
 
 /** Variables of chat templates that a request may set, of all that templates read. */

@@ -1,7 +1,8 @@
 import { z } from "zod";
+import type { RequestError } from "../core/errors.ts";
 import type { ToolDefinition } from "../core/tool_parser.ts";
 import { boundedArray } from "./bounded_array.ts";
-import { invalid } from "./refusals.ts";
+import { invalid, quoted, unsupported } from "./refusals.ts";
 
 /** Most tools of a request: each is part of the prompt, and of a grammar. */
 export const MAX_TOOLS = 128;
@@ -73,4 +74,18 @@ export function toolUseOf(request: ToolFields): ToolUse | undefined {
   if (forced.length > 0) return { ...common, choice: "named", forced: forced.slice(0, 1) };
   const known = tools.map((tool) => tool.name).join(", ").slice(0, 200);
   throw invalid("tool_choice", `tool_choice names ${name}, but the tools are ${known}`);
+}
+
+/**
+ * The refusal of a type of tool that its API's makers run themselves, or that calls without a
+ * schema.
+ *
+ * @param taken the type of those that clients run.
+ */
+export function builtInTool(param: string, type: string, taken: string): RequestError {
+  return unsupported(
+    param,
+    `${param} ${quoted(type)} is not supported: this server has no tools of its own, and takes ` +
+      `"${taken}"`,
+  );
 }

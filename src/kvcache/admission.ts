@@ -1,13 +1,13 @@
 import type { BlockCopy } from "../core/batch.ts";
+import type { CacheSpec } from "../core/cache_group.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { SwapSpace } from "../core/swap_space.ts";
+import type { Demand } from "./pool/pool.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import type { ContentKey } from "./prefix/encoder_entry.ts";
+import type { PrefixCacheOptions } from "./prefix/prefix_cache_options.ts";
 import type { EncoderInput } from "./tables/encoder_inputs.ts";
 import type { CachingOptions } from "./tables/sequence_path.ts";
-import type { CacheSpec } from "../core/cache_group.ts";
-import type { Demand } from "./pool/pool.ts";
-import type { PrefixCacheOptions } from "./prefix/prefix_cache_options.ts";
 
 /** The sizes of the KV pool, as decided at start, and how it is shared. */
 export interface BlockManagerOptions {
@@ -40,13 +40,13 @@ export interface BlockManagerOptions {
 /** How a sequence is admitted. */
 export interface AdmissionOptions extends CachingOptions {
   /**
-   * Blocks of each group that others of its request take soon: they must be there too, and stay.
-   * Default: none.
+   * Blocks of each group that the other sequences of its request take next: there has to be room
+   * for them too. Default: none.
    */
   readonly reserved?: Demand;
-  /** Slabs left over, if these are more than the watermark. Default: the watermark. */
+  /** Slabs to leave free, where that is more than the watermark. Default: the watermark. */
   readonly numKept?: number;
-  /** The sequence to be admitted, where it may have blocks in host memory. */
+  /** Its own id, where it may have blocks in host memory. */
   readonly resumes?: SequenceId;
   /** Most leading tokens that may be found, in whole blocks. Default: all but the last. */
   readonly maxCachedTokens?: number;
@@ -63,7 +63,7 @@ export interface Admission {
   readonly numCachedTokens: number;
   /** Positions right behind them that come from host memory in the next step, where any do. */
   readonly numLoadedTokens?: number;
-  /** Tokens right behind the cached ones, in whole blocks, that have been evicted of late. */
+  /** Tokens right behind the cached ones, in whole blocks, that have been evicted recently. */
   readonly numEvictedTokens: number;
   /** Milliseconds since the first of those was evicted, where there are any. */
   readonly evictedAgoMs?: number;
@@ -90,6 +90,6 @@ export interface Fork {
   readonly numShared?: number;
   /** As of an admission. */
   readonly numKept?: number;
-  /** Whether a group that runs already grows by it, so that the watermark is not kept. */
+  /** Whether a running group grows by it: the watermark is kept from newcomers alone. */
   readonly isGrowth?: boolean;
 }

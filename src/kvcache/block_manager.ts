@@ -30,9 +30,10 @@ import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
  * back.
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
- * `floor(p / blockSize)`. A table grows at its end until it is freed whole, by a new list each
- * time, so a plan keeps its own. The manager owns one reference to each block in a table; nothing
- * else allocates. Whole blocks may be in several tables, and then no sequence writes them again.
+ * `floor(p / blockSize)`. A table grows at its end, as a new list each time, so that a plan keeps
+ * its own, until it is freed whole. The manager owns one reference to each block in a table;
+ * nothing else allocates. Whole blocks may be in several tables, and then no sequence writes them
+ * again.
  *
  * Sizes of the pool, what is free, cached and in use, are counted in slabs; where slabs are not
  * cut, these are blocks. Every operation but a resize costs O(blocks moved or looked up), never
@@ -84,7 +85,7 @@ export class BlockManager {
     this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
   }
 
-  /** Slabs in the pool. */
+  /** Slabs in the pool: blocks, as users are told, where slabs are not cut. */
   get numBlocks(): number {
     return this.#pool.numSlabs;
   }
@@ -149,6 +150,45 @@ export class BlockManager {
     return this.#pool.numSlabsFor(demand);
   }
 
+  /** Slabs that the blocks of sequence `id` fill, those included that others hold too. */
+  numHeldBy(id: SequenceId): number {
+    const counts = this.groups.map(() => 0);
+    for (const { group, blocks } of this.#allocator.blocksOf(id).held()) {
+      counts[group]! += blocks.length;
+    }
+    return this.#pool.numSlabsFor(counts);
+  }
+
+  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
+  forkDemand(numTokens: number, numShared: number): Demand {
+    return this.#room.forkDemand(numTokens, numShared);
+  }
+
+  /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
+  growthDemand(id: SequenceId, numTokens: number): Demand {
+    return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
+  }
+
+  /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
+  numMissingToGrow(demand: Demand): number {
+    return this.#room.countMissing(demand);
+  }
+
+  /** Whether sequences that run can get so many more blocks among them. */
+  canGrow(demand: Demand): boolean {
+    return this.numMissingToGrow(demand) <= 0;
+  }
+
+  /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
+  numMissingToAdmit(tokens: Uint32Array, options: AdmissionOptions = {}): number {
+    return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
+  }
+
+  /** Slabs that an admission leaves free: the watermark or `numKept`, and none if it is alone. */
+  numLeftOver(numKept: number): number {
+    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
+  }
+
   /**
    * How many leading tokens an admission would find computed. The last token is never among them:
    * it must be computed to draw its successor. With inputs, only what was computed with the same.
@@ -170,14 +210,10 @@ export class BlockManager {
     return this.#allocator.watch(tokens, scope);
   }
 
-  /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
-  numSlabsMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
-    return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
-  }
-
   /**
-   * Gives sequence `id` tables that cover `tokens`, as far as it holds so much at once, beginning
-   * with the cached blocks of its longest known prefix, or undefined and nothing.
+   * Gives sequence `id` tables that cover `tokens`, of a window as much as it holds at once; they
+   * begin with the cached blocks of its longest known prefix. Undefined where there is no room, and
+   * nothing has changed.
    */
   tryAdmit(
     id: SequenceId,
@@ -195,42 +231,25 @@ export class BlockManager {
 
   /**
    * Gives sequence `id` tables that share the whole blocks of another's first `numShared`
-   * positions, or undefined and nothing. The block that those positions fill in part is copied,
-   * since both sequences write into theirs.
+   * positions. The block that those positions fill in part is copied, since both sequences write
+   * into theirs. Undefined where there is no room, and nothing has changed.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
     return this.#allocator.tryFork(id, fork, options);
   }
 
-  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
-  forkDemand(numTokens: number, numShared: number): Demand {
-    return this.#room.forkDemand(numTokens, numShared);
-  }
-
-  /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
-  growthDemand(id: SequenceId, numTokens: number): Demand {
-    return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
-  }
-
-  /** Slabs that the blocks of sequence `id` fill, those that others hold too included. */
-  numHeldBy(id: SequenceId): number {
-    const { tables } = this.#allocator.blocksOf(id);
-    return this.#pool.numSlabsFor(tables.map((table) => liveBlocksOf(table).length));
-  }
-
-  /** Whether sequences that run can get so many more blocks among them. */
-  canGrow(demand: Demand): boolean {
-    return this.numMissing(demand) <= 0;
-  }
-
-  /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
-  numMissing(demand: Demand): number {
-    return this.#room.countMissing(demand);
-  }
-
   /** Makes the tables of sequence `id` cover at least `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
     return this.#allocator.tryExtend(id, numTokens);
+  }
+
+  /**
+   * The block tables of sequence `id` as they are now, one per group, by the ids of each group. A
+   * list never changes; as long as a table does not either, it is the same list.
+   */
+  blockTables(id: SequenceId): BlockTables {
+    const sequence = this.#allocator.blocksOf(id);
+    return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
   /**
@@ -303,20 +322,6 @@ export class BlockManager {
   }
 
   /**
-   * The block tables of sequence `id` as they are now, one per group, by the ids of each group. A
-   * list never changes; as long as a table does not either, it is the same list.
-   */
-  blockTables(id: SequenceId): BlockTables {
-    const sequence = this.#allocator.blocksOf(id);
-    return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
-  }
-
-  /** Slabs that an admission leaves over that is to leave `numKept`: the watermark at least. */
-  numLeftOver(numKept: number): number {
-    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
-  }
-
-  /**
    * Takes the tables of sequence `id` back; its blocks stay cached, or are free.
    *
    * @param cause why it is preempted.
@@ -328,7 +333,7 @@ export class BlockManager {
     this.#snapshots?.end(sequence);
     for (const ids of held) this.#source.release(ids);
     path?.close();
-    // Whatever a later hit finds of the path needs them, so they are evicted after it.
+    // A later hit of the path needs these too, so they are evicted after it.
     for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
     this.#pool.forgetOwner(id);
     this.#allocator.sequences.delete(id);
@@ -337,8 +342,9 @@ export class BlockManager {
   }
 
   /**
-   * Frees sequence `id`, of whose `tokens` the first `numSound` have sound KV: what it has filled
-   * is not cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
+   * Frees sequence `id` after a computation that has failed: the KV of its first `numSound` tokens
+   * alone is sound. What it has filled leaves the cache, and so does what its tokens find behind
+   * the sound ones, with everything below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
     const { tables, path, inputs } = this.#allocator.blocksOf(id);
@@ -381,8 +387,11 @@ export class BlockManager {
 
   /** Forgets all cached blocks, pins and host memory; no sequence may have a table. */
   clearCache(): void {
-    const { numSequences: numTables } = this;
-    invariant(numTables === 0, `the cache is cleared while ${numTables} sequences hold blocks`);
+    const { numSequences } = this;
+    invariant(
+      numSequences === 0,
+      `the cache is cleared while ${numSequences} sequences hold blocks`,
+    );
     this.#cache?.clear();
     this.swap?.clear();
   }

@@ -23,13 +23,13 @@ export interface AdmissionPlan {
   readonly numResumed?: number;
 }
 
-/** Who asks for room. */
+/** What an admission asks for beside its tokens. */
 export interface RoomRequest {
   /** Whether no sequence has tables. */
   readonly isFirst: boolean;
-  /** Blocks that others of its request take soon. Default: none. */
+  /** Blocks that the other sequences of its request take next. Default: none. */
   readonly reserved?: Demand | undefined;
-  /** Slabs to be left over, if these are more than the watermark. Default: the watermark. */
+  /** Slabs to leave free, where that is more than the watermark. Default: the watermark. */
   readonly numKept?: number | undefined;
   /**
    * Plans its inputs, given how many leading positions are cached and whether it may find what is
@@ -38,7 +38,7 @@ export interface RoomRequest {
   readonly planInputs?: ((numCached: number, isLookup: boolean) => InputPlan) | undefined;
 }
 
-/** What room is reckoned with. */
+/** The pool, what draws from it, and what an admission leaves free. */
 export interface PoolRoomOptions {
   readonly pool: Pool;
   /** The prefix cache where there is one, else the pool. */
@@ -126,10 +126,10 @@ export class PoolRoom {
   }
 
   /**
-   * Slabs that an admission lacks which finds `hits`; 0 or less where it does not.
+   * Slabs that an admission with these hits lacks; 0 or less where it fits.
    *
-   * Nothing is left over by the first table: no other sequence could grow into those
-   * blocks, and one that needs the whole pool would wait for ever.
+   * The first sequence may take all: no other could grow into what it leaves, and one that needs
+   * the whole pool would wait for ever.
    */
   countMissingAtStart(
     counts: Demand,
@@ -148,9 +148,9 @@ export class PoolRoom {
   /**
    * How many blocks of each group an admission of `numTokens` tokens takes that finds `hit`.
    *
-   * What is found can lie in many slabs, a block in each, and keep them from other groups, and a
-   * state that is found is held beside the one that it is copied to. Who is alone and does not fit
-   * for that does without.
+   * The blocks of a hit can lie in many slabs, one in each, and keep these from other groups; and a
+   * state that is found is held beside the one that it is copied to. The only sequence, where it
+   * does not fit because of that, is planned without a hit.
    */
   planAdmission(hit: Hit, numTokens: number, request: RoomRequest): AdmissionPlan {
     const plan = this.#planWith(hit, numTokens, request, true);
@@ -160,8 +160,8 @@ export class PoolRoom {
   }
 
   /**
-   * As {@link planAdmission}, of a sequence that goes on from host memory; undefined where what
-   * there is does not follow on what is found, or is no more than that.
+   * As {@link planAdmission}, of a sequence whose blocks come back from host memory; undefined
+   * where they do not follow on what is cached, or reach no further.
    */
   planResume(
     swapped: SwappedSequence,

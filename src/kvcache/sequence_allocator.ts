@@ -1,4 +1,5 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import { type CacheSpec, hasStates, type StepGrain } from "../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
@@ -303,5 +304,5 @@ function tokenScope({ scope = OPEN_SCOPE, inputs = [] }: AdmissionOptions): stri
 
 /** How the path of a sequence is cached, given the scope of its tokens. */
 function pathOptions({ retention }: CachingOptions, scope: string): CachingOptions {
-  return retention === undefined ? { scope } : { scope, retention };
+  return omitUndefined({ scope, retention });
 }

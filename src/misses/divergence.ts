@@ -18,7 +18,7 @@ const DEFAULT_MARKS = { begin: "<think>", end: "</think>" };
 export type TextOf = (ids: Uint32Array) => string;
 
 /** A prompt and the earlier one that it parts from. */
-export interface ParsedPair {
+export interface PromptPair {
   readonly ids: Uint32Array;
   readonly origin: PromptOrigin | undefined;
   readonly record: PromptRecord;
@@ -33,7 +33,7 @@ export interface Reading {
 }
 
 /** The texts around a divergence. */
-interface Windows {
+interface Excerpts {
   readonly before: string;
   readonly old: string;
   readonly new: string;
@@ -50,12 +50,12 @@ interface Windows {
  * at the divergence. O(both requests), and O(1) tokens become text.
  */
 export function explainDivergence(
-  pair: ParsedPair,
+  pair: PromptPair,
   reading: Reading,
 ): { readonly cause: MissCause; readonly divergence: Divergence } {
-  const windows = windowsOf(pair, reading.textOf);
-  const { cause, part } = causeOf(pair, windows, reading.thinking ?? DEFAULT_MARKS);
-  const { before, old, new: now } = windows;
+  const excerpts = excerptsOf(pair, reading.textOf);
+  const { cause, part } = causeOf(pair, excerpts, reading.thinking ?? DEFAULT_MARKS);
+  const { before, old, new: now } = excerpts;
   const position = pair.overlap.length;
   return {
     cause,
@@ -64,26 +64,26 @@ export function explainDivergence(
 }
 
 function causeOf(
-  { record, origin, overlap }: ParsedPair,
-  windows: Windows,
+  { record, origin, overlap }: PromptPair,
+  excerpts: Excerpts,
   marks: typeof DEFAULT_MARKS,
 ): { readonly cause: MissCause; readonly part?: PromptPart } {
   if (origin === undefined || record.origin === undefined) {
-    return ofPlainPrompt(overlap, record, windows);
+    return ofPlainPrompt(overlap, record, excerpts);
   }
   const differences = originDifferences(record.origin, origin);
   const numBefore = record.origin.messages.length;
-  if (losesThought(windows, marks)) {
+  if (losesThought(excerpts, marks)) {
     return {
       cause: "thinking_stripped",
       ...partOf(thoughtlessMessage(origin, numBefore, differences)),
     };
   }
-  const seen = differences.find((difference) => isSeen(difference, windows));
+  const seen = differences.find((difference) => isSeen(difference, excerpts));
   if (seen !== undefined) return seen;
   const isInAnswer = overlap.length >= record.ids.length;
   if (!isInAnswer) {
-    if (isClock(windows)) return { cause: "clock", part: { field: "chat_template" } };
+    if (isClock(excerpts)) return { cause: "clock", part: { field: "chat_template" } };
     if (differences[0] !== undefined) return differences[0];
   }
   const next = origin.messages[numBefore];
@@ -98,23 +98,23 @@ function causeOf(
       role: next.role,
       field: hasCalls ? "tool_calls" : "content",
     };
-    const isSame = isReencoded(windows) || (hasCalls && isSameButSpace(windows));
+    const isSame = isReencoded(excerpts) || (hasCalls && isSameButSpace(excerpts));
     return { cause: isSame ? "answer_reencoded" : "answer_changed", part };
   }
   return { cause: "template", part: { field: "chat_template" } };
 }
 
 /** A prompt that is no chat has one part. */
-function ofPlainPrompt({ length }: Overlap, { ids }: PromptRecord, windows: Windows) {
+function ofPlainPrompt({ length }: Overlap, { ids }: PromptRecord, excerpts: Excerpts) {
   const part = { field: "prompt" };
   if (length >= ids.length) {
-    const cause = isReencoded(windows) ? "answer_reencoded" : "answer_changed";
+    const cause = isReencoded(excerpts) ? "answer_reencoded" : "answer_changed";
     return { cause, part } as const;
   }
-  return { cause: isClock(windows) ? "clock" : "message_edited", part } as const;
+  return { cause: isClock(excerpts) ? "clock" : "message_edited", part } as const;
 }
 
-function windowsOf({ ids, record, overlap }: ParsedPair, textOf: TextOf): Windows {
+function excerptsOf({ ids, record, overlap }: PromptPair, textOf: TextOf): Excerpts {
   const { length, answer } = overlap;
   const behindPrompt = Math.max(0, length - record.ids.length);
   const old = Uint32Array.from([
@@ -132,7 +132,7 @@ function windowsOf({ ids, record, overlap }: ParsedPair, textOf: TextOf): Window
 }
 
 /** Whether a thought begins or goes on at the divergence that this prompt has not. */
-function losesThought({ before, old, new: now }: Windows, { begin, end }: typeof DEFAULT_MARKS) {
+function losesThought({ before, old, new: now }: Excerpts, { begin, end }: typeof DEFAULT_MARKS) {
   const marks = (mark: string, behind: string) => {
     const text = before + behind;
     const at = text.lastIndexOf(mark, before.length + leadingSpace(behind));
@@ -167,16 +167,16 @@ function partOf(part: PromptPart | undefined) {
 }
 
 /** Whether the texts of a changed part stand at the divergence, white space and escapes aside. */
-function isSeen({ old, new: now }: OriginDifference, windows: Windows): boolean {
+function isSeen({ old, new: now }: OriginDifference, excerpts: Excerpts): boolean {
   const at = firstDifference(old, now);
   const shows = (text: string, behind: string) => {
     const start = Math.max(0, at - NUM_SEEN_CHARS);
     const around = squeezed(text.slice(start, at + NUM_SEEN_CHARS));
-    return around !== "" && squeezed(windows.before + behind).includes(around);
+    return around !== "" && squeezed(excerpts.before + behind).includes(around);
   };
-  if (old === "") return shows(now, windows.new);
-  if (now === "") return shows(old, windows.old);
-  return shows(old, windows.old) && shows(now, windows.new);
+  if (old === "") return shows(now, excerpts.new);
+  if (now === "") return shows(old, excerpts.old);
+  return shows(old, excerpts.old) && shows(now, excerpts.new);
 }
 
 function squeezed(text: string): string {
@@ -184,17 +184,17 @@ function squeezed(text: string): string {
 }
 
 /** Whether the text goes on as it did, in other tokens. */
-function isReencoded({ old, new: now, firstOld, firstNew }: Windows): boolean {
+function isReencoded({ old, new: now, firstOld, firstNew }: Excerpts): boolean {
   const same = firstDifference(old, now);
   const longest = Math.max(firstOld.length, firstNew.length);
   return same >= Math.max(longest, Math.min(old.length, now.length, MIN_SAME_CHARS));
 }
 
-function isClock({ before, old, new: now }: Windows): boolean {
+function isClock({ before, old, new: now }: Excerpts): boolean {
   return differByClock(before + old, before + now);
 }
 
-function isSameButSpace({ before, old, new: now }: Windows): boolean {
+function isSameButSpace({ before, old, new: now }: Excerpts): boolean {
   const [a, b] = [squeezed(before + old), squeezed(before + now)];
   const same = firstDifference(a, b);
   return same >= Math.min(a.length, b.length, squeezed(before).length + MIN_SAME_CHARS);

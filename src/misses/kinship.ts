@@ -1,7 +1,7 @@
 import type { OriginMessage, PromptOrigin } from "../core/prompt_origin.ts";
 import { differByClock } from "./clock_text.ts";
 import type { TextOf } from "./divergence.ts";
-import { isSameTool, originDifferences } from "./origin_difference.ts";
+import { isSameJson, originDifferences } from "./origin_difference.ts";
 import type { PromptRecord } from "./prompt_record.ts";
 
 /** System prompts of which this share is the same are of one program. */
@@ -27,7 +27,7 @@ export function isKin(old: PromptOrigin, now: PromptOrigin): boolean {
   if (isSameSystem && isSameTools) return false;
   const { tools = [] } = old;
   return isSameTools || (isSameSystem && before !== "") ||
-    tools.some((tool) => now.tools?.some((other) => isSameTool(tool, other)));
+    tools.some((tool) => now.tools?.some((other) => isSameJson(tool, other)));
 }
 
 /** Whether a conversation goes on from an answer to an earlier prompt, by the answer's end. */

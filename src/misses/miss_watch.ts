@@ -20,9 +20,9 @@ const MAX_ANSWERS = 8;
  */
 const MAX_OPENING = 8;
 /** What may have changed between the conversations of one program. */
-const KIN_CAUSES: ReadonlySet<MissCause> = new Set([
-  ...(["clock", "system_prompt", "tool_order", "tool_schema"] as const),
-]);
+const KIN_CAUSES: ReadonlySet<MissCause> = new Set<MissCause>(
+  ["clock", "system_prompt", "tool_order", "tool_schema"],
+);
 
 /** Settings of a {@link MissWatch}. */
 export interface MissWatchOptions extends Reading {
@@ -43,8 +43,8 @@ interface Earlier {
 }
 
 /**
- * Remembers the latest prompts and answers of each conversation in bounded memory, and names for a
- * prompt that found less than its conversation's last one had left where and why it missed.
+ * Remembers the latest prompts and answers of each conversation in bounded memory. Of a prompt that
+ * found less than the last one of its conversation had left it tells where and why it missed.
  *
  * A prompt that found all of it costs O(its tokens), a comparison of numbers; the rest is done on a
  * miss. A prompt is compared with those of its own API key only, and its texts with those of its
@@ -67,8 +67,8 @@ export class MissWatch implements MissPort {
   /** Takes note of a prompt that the engine has begun to answer. */
   observe(prompt: FoundPrompt): Observation {
     const { owner, scope, ids, origin, age } = prompt;
-    const names = anchorsOf(prompt);
-    const earlier = this.#find(prompt, names);
+    const anchors = anchorsOf(prompt);
+    const earlier = this.#find(prompt, anchors);
     const report = this.#report(prompt, earlier);
     if (report.cause !== undefined) this.#options.onCause?.(report.cause);
     if (this.#options.maxBytes === 0) return { report, answered: () => {} };
@@ -78,7 +78,7 @@ export class MissWatch implements MissPort {
     const replaced = isContinued ? earlier.record : undefined;
     const answers = replaced?.ids.length === ids.length ? replaced.answers : [];
     const kept = { owner, scope, ids, answers, origin, age };
-    const record = this.#history.add(kept, replaced, names);
+    const record = this.#history.add(kept, replaced, anchors);
     return {
       report,
       answered: (tokens) => {
@@ -89,9 +89,9 @@ export class MissWatch implements MissPort {
   }
 
   /** The earlier prompt of the same conversation, in the same scope where there is one. */
-  #find(prompt: FoundPrompt, names: readonly string[]): Earlier | undefined {
+  #find(prompt: FoundPrompt, anchors: readonly string[]): Earlier | undefined {
     const records = new Set<PromptRecord>();
-    for (const name of names) this.#history.addNamed(name, records);
+    for (const anchor of anchors) this.#history.addAnchored(anchor, records);
     let best: Earlier | undefined;
     for (const record of records) {
       const one = { record, overlap: overlapOf(prompt.ids, record) };

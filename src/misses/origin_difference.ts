@@ -24,17 +24,12 @@ export function originDifferences(old: PromptOrigin, now: PromptOrigin): OriginD
   ].filter((difference) => difference !== undefined);
 }
 
-/** Whether a template is given the same for both. */
-export function isSameMessage(a: OriginMessage, b: OriginMessage): boolean {
+/** Whether a template gets the same of both messages. */
+function isSameMessage(a: OriginMessage, b: OriginMessage): boolean {
   return a === b ||
     (a.role === b.role && a.content === b.content && a.name === b.name &&
       a.reasoning_content === b.reasoning_content && a.tool_call_id === b.tool_call_id &&
       isSameJson(a.tool_calls, b.tool_calls));
-}
-
-/** Whether two tools are the same, the order of fields included. */
-export function isSameTool(a: unknown, b: unknown): boolean {
-  return isSameJson(a, b);
 }
 
 function toolDifference(
@@ -145,7 +140,7 @@ function firstIndex(a: readonly unknown[], b: readonly unknown[]): number | unde
 }
 
 /** Whether two values are the same JSON, the order of fields included. */
-function isSameJson(a: unknown, b: unknown): boolean {
+export function isSameJson(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (!isObject(a) || !isObject(b) || Array.isArray(a) !== Array.isArray(b)) return false;
   const [names, others] = [Object.keys(a), Object.keys(b)];

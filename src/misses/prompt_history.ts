@@ -1,11 +1,11 @@
 import { anchorsOf, anchorsToKeep, bytesOf, type PromptRecord } from "./prompt_record.ts";
 
-/** Records looked at of one name, and of one owner, the latest. */
-const MAX_PER_NAME = 8;
+/** Records looked at of one anchor, and of one owner, the latest. */
+const MAX_PER_KEY = 8;
 
 interface KeptRecord {
   readonly record: PromptRecord;
-  /** Names under which it is found. */
+  /** Those under which it is found. */
   readonly anchors: readonly string[];
   bytes: number;
 }
@@ -14,13 +14,13 @@ interface KeptRecord {
  * The latest prompts, within a budget of bytes: one that goes on from another takes its place, and
  * those that were added or went on longest ago are forgotten first.
  *
- * Every operation is O(1), but for names that many records share, of which the latest 8 are found.
+ * Every operation is O(1); of records that share an anchor the latest 8 are found.
  */
 export class PromptHistory {
   readonly #maxBytes: number;
   /** In the order in which they were added. */
   readonly #records = new Map<number, KeptRecord>();
-  /** Ids of the latest records by name, the latest last. */
+  /** Ids of the latest records by anchor, the latest last. */
   readonly #byAnchor = new Map<string, number[]>();
   readonly #byOwner = new Map<string | undefined, number[]>();
   #numBytes = 0;
@@ -43,20 +43,20 @@ export class PromptHistory {
   /**
    * Keeps a prompt, in place of `replaced`, whose tokens it begins with.
    *
-   * @param names all of its names, where they are known.
+   * @param anchors all of its anchors, where they are known.
    */
   add(
     fields: Omit<PromptRecord, "id">,
     replaced?: PromptRecord,
-    names: readonly string[] = anchorsOf(fields),
+    anchors: readonly string[] = anchorsOf(fields),
   ): PromptRecord {
     if (replaced !== undefined) this.#remove(replaced.id);
     const record = { ...fields, id: this.#nextId++ };
     const bytes = bytesOf(record);
     this.#numBytes += bytes;
-    const anchors = anchorsToKeep(names);
-    this.#records.set(record.id, { record, anchors, bytes });
-    for (const anchor of anchors) push(this.#byAnchor, anchor, record.id);
+    const kept = anchorsToKeep(anchors);
+    this.#records.set(record.id, { record, anchors: kept, bytes });
+    for (const anchor of kept) push(this.#byAnchor, anchor, record.id);
     push(this.#byOwner, record.owner, record.id);
     this.#forgetOldest();
     return record;
@@ -73,8 +73,8 @@ export class PromptHistory {
     this.#forgetOldest();
   }
 
-  /** Adds the latest prompts of that name to a set, the latest first. */
-  addNamed(anchor: string, found: Set<PromptRecord>): void {
+  /** Adds the latest prompts of that anchor to a set, the latest first. */
+  addAnchored(anchor: string, found: Set<PromptRecord>): void {
     const ids = this.#byAnchor.get(anchor);
     if (ids === undefined) return;
     for (let i = ids.length - 1; i >= 0; i--) found.add(this.#records.get(ids[i]!)!.record);
@@ -105,7 +105,7 @@ function push<K>(index: Map<K, number[]>, key: K, id: number): void {
   if (ids === undefined) index.set(key, [id]);
   else {
     ids.push(id);
-    if (ids.length > MAX_PER_NAME) ids.shift();
+    if (ids.length > MAX_PER_KEY) ids.shift();
   }
 }
 

@@ -31,27 +31,28 @@ export function bytesOf({ ids, answers, origin }: PromptRecord): number {
   return RECORD_BYTES + 4 * numTokens + 2 * (origin?.numChars ?? 0);
 }
 
-/** Of the names of {@link anchorsOf}, those that a prompt is kept under: the first and the last. */
+/** Of the anchors of a prompt those that it is kept under: the first and the last. */
 export function anchorsToKeep(anchors: readonly string[]): readonly string[] {
   return anchors.length <= 2 ? anchors : [anchors[0]!, anchors.at(-1)!];
 }
 
 /**
- * The names under which an earlier prompt of the same conversation may be kept, those of the first
- * message first: one that dropped or changed messages still has others of it. O(1) per message.
+ * The anchors under which an earlier prompt of the same conversation may be kept: one per message
+ * of the user, the first message's first. A prompt that has dropped or changed messages still has
+ * others of them. O(1) per message.
  */
 export function anchorsOf(
   { owner = "", ids, origin }: Pick<PromptRecord, "owner" | "ids" | "origin">,
 ): string[] {
   if (origin === undefined) return [`${owner} ids ${ids.subarray(0, NUM_ANCHOR_TOKENS).join()}`];
-  const names: string[] = [];
+  const anchors: string[] = [];
   // From the latest to the first.
-  for (let i = origin.messages.length - 1; i >= 0 && names.length < MAX_ANCHORS - 1; i--) {
-    if (origin.messages[i]!.role === "user") names.push(anchorOf(owner, origin.messages[i]!));
+  for (let i = origin.messages.length - 1; i >= 0 && anchors.length < MAX_ANCHORS - 1; i--) {
+    if (origin.messages[i]!.role === "user") anchors.push(anchorOf(owner, origin.messages[i]!));
   }
   const first = origin.messages.find(({ role }) => role === "user");
-  if (first !== undefined) names.push(anchorOf(owner, first));
-  return [...new Set(names.reverse())];
+  if (first !== undefined) anchors.push(anchorOf(owner, first));
+  return [...new Set(anchors.reverse())];
 }
 
 function anchorOf(owner: string, { content }: OriginMessage): string {

@@ -1,4 +1,5 @@
 import { alignUp } from "../base/math.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { RequestLengths } from "./request_lengths.ts";
 
 /**
@@ -37,7 +38,7 @@ export interface HeldMemoryOptions {
   /** Longest prompt and output together; no request may be longer. */
   readonly maxModelLen: number;
   readonly blockSizes?: readonly number[];
-  /** What the layers read back; all of it unless told otherwise. */
+  /** What the layers read back; default: all of it. */
   readonly windows?: readonly WindowShare[];
 }
 
@@ -61,7 +62,7 @@ export function heldMemory(
     total(requests, (request) => request.outputLen * Math.min(maxModelLen, lenOf(request)));
   const row = (allocator: Allocator, held: number, blockSize?: number): HeldMemory => ({
     allocator,
-    ...(blockSize === undefined ? {} : { blockSize }),
+    ...omitUndefined({ blockSize }),
     usefulShare: useful / held,
     meanHeldLen: held / lifetime,
   });

@@ -1,3 +1,4 @@
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { CacheSpec } from "../core/cache_group.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
@@ -30,13 +31,13 @@ export interface PlanOptions {
   readonly blockSize: number;
   /** Most tokens of one step. */
   readonly maxNumBatchedTokens: number;
-  /** Most tokens of one sequence; what the model is made for unless told otherwise. */
+  /** Most tokens of one sequence; default: what the model is made for. */
   readonly maxModelLen?: number;
-  /** Element type that allocators are compared with; f16 unless told otherwise. */
+  /** KV dtype that allocators are compared in; default: f16. */
   readonly dtype?: KvCacheDtype;
-  /** Whether quantized types keep the first and the last layer in f16; default: int4 does. */
+  /** Whether quantized dtypes keep the first and the last layer in f16; default: int4 does. */
   readonly f16EdgeLayers?: boolean;
-  /** Requests to compare allocators on; lengths like ShareGPT's and Alpaca's unless given. */
+  /** Requests to compare allocators on; default: lengths like ShareGPT's and Alpaca's. */
   readonly traffic?: readonly Traffic[];
   /** What a file's weights take in its own types; the plan lists them first. */
   readonly fileWeights?: PlannedWeights;
@@ -44,7 +45,7 @@ export interface PlanOptions {
   readonly division?: DivisionOfMemory;
 }
 
-/** One element type's row of a plan. */
+/** One KV dtype's row of a plan. */
 export interface DtypePlan {
   readonly dtype: KvCacheDtype;
   /** Whether the first and the last layer are in f16 instead. */
@@ -65,7 +66,7 @@ export interface DtypePlan {
     readonly bytesPerTokenAndLayer: number;
     readonly bytesPerToken: number;
   }[];
-  /** Sequences that run at once if all are that long; shares nothing between them. */
+  /** Sequences that run at once if all are that long and share nothing. */
   readonly lengths: readonly {
     readonly len: number;
     readonly bytes: number;
@@ -93,7 +94,7 @@ export interface KvPlan {
   /** Part of a sequence of `maxModelLen` that windows make unread; 0 without windows. */
   readonly shareUnread: number;
   readonly dtypes: readonly DtypePlan[];
-  /** Element type of `traffic`. */
+  /** KV dtype of `traffic`. */
   readonly dtype: KvCacheDtype;
   readonly traffic: readonly TrafficPlan[];
 }
@@ -115,7 +116,7 @@ export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
   return {
     model: shape.name,
     memoryBytes,
-    ...(options.division === undefined ? {} : { division: options.division }),
+    ...omitUndefined({ division: options.division }),
     blockSize,
     maxModelLen,
     maxNumBatchedTokens,

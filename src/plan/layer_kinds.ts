@@ -23,10 +23,13 @@ export type LayerKind =
 const FULL: LayerKind = { kind: "full" };
 
 /**
- * The kind of each layer, first to last. `layer_types` decides where there is one; else every
- * `sliding_window_pattern`-th layer is full; else the layers from `max_window_layers` on slide
- * where that is given together with `use_sliding_window`; else all slide, where there is a window
- * in use.
+ * The kind of each layer, first to last. The first of these that a config.json has decides:
+ *
+ *     layer_types              each layer's kind
+ *     no sliding_window in use all layers are full
+ *     sliding_window_pattern   every so many layers one is full, the others slide
+ *     use_sliding_window       the layers from max_window_layers on slide, the first are full
+ *     else                     all slide
  *
  * @throws {StartupError} on a layer that keeps no keys and values, and on a window that is missing.
  */

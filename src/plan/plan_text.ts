@@ -5,10 +5,13 @@ import type { DtypePlan, KvPlan, PlannedGroup } from "./kv_plan.ts";
 import { windowOf } from "./model_shape.ts";
 import type { TrafficPlan } from "./traffic_plan.ts";
 
-/** Columns of lengths in a table; the plan's JSON has all lengths. */
+/** Most columns of lengths in a table; the plan's JSON has all lengths. */
 const MAX_COLUMNS = 6;
 
-/** A plan for people: what it is for, one table of element types, one of allocators per traffic. */
+/**
+ * A plan for people: the model and the memory, a table of KV dtypes, one of how many sequences run
+ * at once, and one of allocators per traffic.
+ */
 export function planText(plan: KvPlan): string {
   return [
     heading(plan),

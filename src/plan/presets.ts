@@ -41,9 +41,11 @@ const PRESETS: readonly Preset[] = [
     tied: true,
   }),
   preset("gemma-3-1b", "gemma3_text", { maxLen: 32_768, layers: 26, heads: [4, 1, 256] }, {
-    ...{ hidden: 1152, inner: 6912, vocab: 262_144, tied: true },
-    others: { sliding_window: 512, sliding_window_pattern: 6 },
-  }),
+    hidden: 1152,
+    inner: 6912,
+    vocab: 262_144,
+    tied: true,
+  }, { sliding_window: 512, sliding_window_pattern: 6 }),
   preset("tinyllama-1.1b", "llama", { maxLen: 2048, layers: 22, heads: [32, 4, 64] }, {
     hidden: 2048,
     inner: 5632,
@@ -51,9 +53,11 @@ const PRESETS: readonly Preset[] = [
     tied: false,
   }),
   preset("gemma-2-2b", "gemma2", { maxLen: 8192, layers: 26, heads: [8, 4, 256] }, {
-    ...{ hidden: 2304, inner: 9216, vocab: 256_000, tied: true },
-    others: { sliding_window: 4096 },
-  }),
+    hidden: 2304,
+    inner: 9216,
+    vocab: 256_000,
+    tied: true,
+  }, { sliding_window: 4096 }),
   preset("llama-2-7b", "llama", { maxLen: 4096, layers: 32, heads: [32, 32, 128] }, {
     hidden: 4096,
     inner: 11_008,
@@ -61,9 +65,11 @@ const PRESETS: readonly Preset[] = [
     tied: false,
   }),
   preset("mistral-7b", "mistral", { maxLen: 32_768, layers: 32, heads: [32, 8, 128] }, {
-    ...{ hidden: 4096, inner: 14_336, vocab: 32_000, tied: false },
-    others: { sliding_window: 4096 },
-  }),
+    hidden: 4096,
+    inner: 14_336,
+    vocab: 32_000,
+    tied: false,
+  }, { sliding_window: 4096 }),
   preset("llama-3.1-8b", "llama", { maxLen: 131_072, layers: 32, heads: [32, 8, 128] }, {
     hidden: 4096,
     inner: 14_336,
@@ -94,13 +100,8 @@ function preset(
     layers: number;
     heads: readonly [numHeads: number, numKvHeads: number, headDim: number];
   },
-  { hidden, inner, vocab, tied, others = {} }: {
-    hidden: number;
-    inner: number;
-    vocab: number;
-    tied: boolean;
-    others?: Readonly<Record<string, unknown>>;
-  },
+  { hidden, inner, vocab, tied }: { hidden: number; inner: number; vocab: number; tied: boolean },
+  others: Readonly<Record<string, unknown>> = {},
 ): Preset {
   return {
     name,

@@ -79,8 +79,8 @@ export function largestBufferBytes(
 }
 
 /**
- * Share of a sequence's KV that no layer reads any more where every layer keeps every position:
- * what separate groups save. `numTokens` positions in one long sequence, no blocks counted.
+ * Share of the KV of a sequence of `numTokens` that no layer reads any more, if every layer keeps
+ * every position: what groups of their own save. Of positions, without the rounding to blocks.
  */
 export function shareUnread(shape: ModelShape, numTokens: number, format: KvFormat): number {
   const bytes = bytesPerTokenByGroup(shape, format);

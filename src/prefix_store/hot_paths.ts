@@ -10,6 +10,8 @@ export interface HotPathLimits {
 
 /** A prefix from its first token on, worth computing again. */
 export interface HotPath {
+  /** Key of its last block, which tells it from all others. */
+  readonly key: string;
   readonly scope: string;
   readonly numTokens: number;
   /** Those of them that no hotter prefix of the choice begins with. */
@@ -67,6 +69,7 @@ function toPath(leaf: LiveRecord, savedTokens: number, seen: Set<LiveRecord>): H
     numOwnTokens += record.tokens.length;
   }
   return {
+    key: leaf.key,
     scope: leaf.scope,
     numTokens,
     numOwnTokens,

@@ -1,7 +1,8 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import { EngineUnavailableError, RequestError } from "../core/errors.ts";
-import type { EnginePort, Generation, GenerationRequest } from "../core/generation.ts";
+import type { EnginePort } from "../core/engine_port.ts";
+import type { Generation, GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import { isLongScope } from "../core/long_context.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
@@ -14,7 +15,7 @@ import type { HotPath } from "./hot_paths.ts";
  * come.
  */
 const QUIET_MS = 500;
-/** Time between two looks whether the engine is idle. */
+/** How often the engine is asked whether it is idle. */
 const POLL_MS = 100;
 /** Time between two lines of progress in the log. */
 const REPORT_EVERY_MS = 10_000;
@@ -62,7 +63,7 @@ export interface ReheatOptions {
 export class Reheat {
   readonly #options: Required<ReheatOptions>;
   readonly #spans = new EventSpans();
-  /** Prefixes that could not be computed, by name. */
+  /** Keys of prefixes that could not be computed. */
   readonly #leftOut = new Set<string>();
   #numAttempts = 0;
   #progress = { numPrefixesDone: 0, numPrefixesLeft: 0, numTokensDone: 0, numTokensLeft: 0 };
@@ -86,18 +87,18 @@ export class Reheat {
   }
 
   /**
-   * Begins with the first of `paths` once nothing is left of an earlier start; resolves when none
-   * is left, or at {@link stop}. What has been left out before is left out again: it may have ended
-   * the engine.
+   * Computes `paths` in order, after those of earlier starts; resolves when none is left, or at
+   * {@link stop}. A prefix that has been left out before is left out again: it may have ended the
+   * engine.
    */
   start(paths: readonly HotPath[]): Promise<void> {
-    const wanted = paths.filter((path) => !this.#leftOut.has(nameOf(path)));
+    const wanted = paths.filter(({ key }) => !this.#leftOut.has(key));
     this.#progress.numPrefixesLeft += wanted.length;
     this.#progress.numTokensLeft += wanted.reduce((sum, { numTokens }) => sum + numTokens, 0);
     return this.#running = this.#running.then(() => this.#run(wanted));
   }
 
-  /** To be called with every request before the engine has it; its own are ignored. */
+  /** To be called with each request before the engine gets it; those of the reheat are ignored. */
   giveWayTo(id: RequestId): void {
     if (id === this.#currentId) return;
     this.#lastRequestMs = this.#options.clock.now();
@@ -147,7 +148,7 @@ export class Reheat {
   /** Whether the prefix is computed; undefined when it is to be tried again. */
   async #compute(path: HotPath): Promise<boolean | undefined> {
     const { engine, log } = this.#options;
-    // A request may have come between the look and this call; from here to submit() none can.
+    // A request may have come since the engine was seen idle; from here to submit() none can.
     if (!this.#isIdle()) return undefined;
     const prompt = path.toTokens();
     const id = this.#currentId = `reheat-${this.#numAttempts++}`;
@@ -170,7 +171,7 @@ export class Reheat {
     } catch (error) {
       if (error instanceof EngineUnavailableError || isQueueFull(error)) return undefined;
       const reason = error instanceof Error ? error.message : String(error);
-      this.#leftOut.add(nameOf(path));
+      this.#leftOut.add(path.key);
       log.warn("reheat leaves a prefix out", { tokens: path.numTokens, reason });
       return false;
     } finally {
@@ -252,9 +253,4 @@ function checkTokens(tokens: Uint32Array, vocabSize: number): void {
 function checkLength(scope: string, shortContextLen: number | undefined): void {
   if (shortContextLen !== undefined || !isLongScope(scope)) return;
   throw new RangeError("its KV is that of sequences longer than --max-model-len");
-}
-
-/** Tells a prefix from all others. */
-function nameOf(path: HotPath): string {
-  return `${path.scope}:${path.toTokens()}`;
 }

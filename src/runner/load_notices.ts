@@ -1,3 +1,4 @@
+import { SCORE_TENSOR } from "../../models/layers.ts";
 import type { Model, WeightSpec } from "../../models/model.ts";
 import type { Logger } from "../base/log.ts";
 import {
@@ -15,11 +16,8 @@ import { isVector } from "./weight_buffers.ts";
 /** Most names of tensors in one line of the log. */
 const MAX_NAMES = 5;
 
-/**
- * Tensors that checkpoints carry and every implementation computes or ignores, and the head of a
- * classifier, which the server reads.
- */
-const HARMLESS = [/(^|\.)rotary_emb\.inv_freq$/, /^score\.weight$/];
+/** A tensor that checkpoints carry and every implementation computes. */
+const COMPUTED = /(^|\.)rotary_emb\.inv_freq$/;
 
 /**
  * The tensors of a checkpoint that no weight of the model is made of, in the checkpoint's order,
@@ -30,10 +28,10 @@ export function unusedTensors(
   names: readonly string[],
   { weights, ignoredTensors }: Pick<Model, "weights" | "ignoredTensors">,
 ): string[] {
-  const known = new Set([...weights.flatMap(({ tensors }) => tensors), ...ignoredTensors]);
-  return names.filter((name) =>
-    !known.has(name) && !HARMLESS.some((pattern) => pattern.test(name))
-  );
+  // The server reads the head of a classifier itself.
+  const read = [...weights.flatMap(({ tensors }) => tensors), SCORE_TENSOR];
+  const known = new Set([...read, ...ignoredTensors]);
+  return names.filter((name) => !known.has(name) && !COMPUTED.test(name));
 }
 
 /**

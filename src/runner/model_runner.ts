@@ -192,7 +192,7 @@ export class ModelRunner {
     const { packer, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
-    const { draw: _sample, score: _score, pooling: _pool, numSteps: _numSteps, ...rest } = chunk;
+    const { draw: _draw, score: _score, pooling: _pooling, numSteps: _numSteps, ...rest } = chunk;
     const { tokens } = chunk;
     const drawn = result.outputs.slice(0, -1);
     // Of several steps, the one that has failed.

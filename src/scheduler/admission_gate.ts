@@ -3,7 +3,7 @@ import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { GrowthForecast } from "./growth_forecast.ts";
 import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
 import type { SchedulerOptions } from "./scheduler_options.ts";
-import { holdersOf, numSlabsMissing, type SequenceGroup, totalDemand } from "./sequence_group.ts";
+import { holdersOf, numMissingToAdmit, type SequenceGroup, totalDemand } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** The limits that admissions keep. */
@@ -36,9 +36,11 @@ export class AdmissionGate {
     this.#growth = growth;
   }
 
-  /** The seats that a group lacks to advance in each step beside all that run. */
-  seatShortage({ numSeats: numNeeded }: SequenceGroup): WaitCause | undefined {
-    const { running } = this.#queues;
+  /** The seats that a group lacks to advance in each step beside `running`; default: all. */
+  seatShortage(
+    { numSeats: numNeeded }: SequenceGroup,
+    running: readonly SequenceGroup[] = this.#queues.running,
+  ): WaitCause | undefined {
     const latest = running.at(-1);
     // It computes more tokens than it has seats, so it has to stay the latest admitted.
     if (latest?.isCatchingUp) {
@@ -47,8 +49,8 @@ export class AdmissionGate {
         ? { reason: "recomputation", searchId: latest.id }
         : { reason: "state_snapshot", promptId: latest.id };
     }
-    const numTaken = seatsOf(running);
-    const limit = this.#maxNumSeats;
+    const numTaken = running.reduce((sum, { numSeats }) => sum + numSeats, 0);
+    const limit = Math.min(this.#limits.maxNumSeqs, this.#limits.maxNumBatchedTokens);
     if (numTaken + numNeeded <= limit) return undefined;
     return { reason: "seats", numNeeded, numTaken, limit };
   }
@@ -82,7 +84,7 @@ export class AdmissionGate {
 
   /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
   numMissing(group: SequenceGroup): number {
-    return numSlabsMissing(group, this.#blocks, this.numKeptFor(group));
+    return numMissingToAdmit(group, this.#blocks, this.numKeptFor(group));
   }
 
   /** Why a group waits, the tokens of a step aside; undefined where nothing keeps it. */
@@ -94,7 +96,7 @@ export class AdmissionGate {
   fits(group: SequenceGroup): boolean {
     if (this.seatShortage(group) !== undefined) return false;
     const numKept = this.#numKeptBeside(this.#queues.running, group);
-    return numSlabsMissing(group, this.#blocks, numKept) === 0;
+    return numMissingToAdmit(group, this.#blocks, numKept) === 0;
   }
 
   /**
@@ -105,16 +107,11 @@ export class AdmissionGate {
     if (this.longPrefills(group) !== undefined) return false;
     if (this.chooseSharing(group).type === "wait") return false;
     const others = this.#queues.running.filter((other) => !victims.includes(other));
-    if (seatsOf(others) + group.numSeats > this.#maxNumSeats) return false;
+    if (this.seatShortage(group, others) !== undefined) return false;
     const numFreed = victims.flatMap(holdersOf)
       .reduce((sum, { id }) => sum + this.#blocks.numHeldBy(id), 0);
     const numKept = this.#numKeptBeside(others, group);
-    return numSlabsMissing(group, this.#blocks, numKept) <= numFreed;
-  }
-
-  /** Each sequence that runs has a token in each step. */
-  get #maxNumSeats(): number {
-    return Math.min(this.#limits.maxNumSeqs, this.#limits.maxNumBatchedTokens);
+    return numMissingToAdmit(group, this.#blocks, numKept) <= numFreed;
   }
 
   #explainBlocks(group: SequenceGroup): WaitCause | undefined {
@@ -134,8 +131,4 @@ export class AdmissionGate {
     const growth = this.#growth.peakGrowth(running, group);
     return Math.max(growth, this.#blocks.numSlabsFor(totalDemand(running, this.#blocks)));
   }
-}
-
-function seatsOf(groups: readonly SequenceGroup[]): number {
-  return groups.reduce((sum, { numSeats }) => sum + numSeats, 0);
 }

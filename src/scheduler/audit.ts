@@ -13,10 +13,10 @@ export function checkHolders(
   blocks: BlockManager,
   isIdle: boolean,
 ): void {
-  const { numSequences: numTables, blockSize, numInUse, pins } = blocks;
+  const { numSequences, blockSize, numInUse, pins } = blocks;
   invariant(
-    numTables === holders.length,
-    `${numTables} block tables, ${holders.length} sequences to hold them`,
+    numSequences === holders.length,
+    `${numSequences} sequences with block tables, ${holders.length} that are to have them`,
   );
   for (const { id, numComputedTokens } of holders) {
     blocks.blockTables(id).forEach((table, group) => {

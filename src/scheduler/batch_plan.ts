@@ -143,7 +143,7 @@ export class BatchPlan implements StepPlan {
     this.#copies.push(copy);
   }
 
-  /** Whether blocks are copied to host memory or back, where they may be found lost. */
+  /** Whether blocks are copied to host memory or back, where they may be corrupt. */
   get hasSwaps(): boolean {
     return (this.#swaps.swapOuts ?? this.#swaps.swapIns) !== undefined;
   }

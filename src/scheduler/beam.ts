@@ -1,9 +1,10 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockCopy } from "../core/batch.ts";
+import type { SequenceRequest } from "../core/generation.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
+import { commonLength } from "./prefix_sharing.ts";
 import { Sequence, type SequenceIdentity } from "./sequence.ts";
-import type { SequenceRequest } from "../core/generation.ts";
 
 /**
  * One beam of a search: a sequence with an id and a block table of its own. Its `state` says
@@ -62,8 +63,5 @@ export function startBranch(
  */
 export function numCommonTokens(a: Beam, b: Beam): number {
   const limit = Math.min(a.numTokens, b.numTokens) - 1;
-  const [ofA, ofB] = [a.allTokens, b.allTokens];
-  let i = a.numPromptTokens;
-  while (i < limit && ofA[i] === ofB[i]) i++;
-  return i;
+  return commonLength(a.allTokens, b.allTokens, limit, a.numPromptTokens);
 }

@@ -10,9 +10,9 @@ import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import { Beam, type Branch, numCommonTokens, startBranch } from "./beam.ts";
 import { answerReports } from "./beam_answers.ts";
 import { BeamSearch, type Continuation } from "./beam_search.ts";
+import { poolExceededByBeams } from "./pool_errors.ts";
 import type { Answer, Sequence, SequenceIdentity, SequenceState } from "./sequence.ts";
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
-import { beamsCannotGrow } from "./pool_errors.ts";
 
 /** The search that a group is made for. */
 export interface BeamGroupOptions {
@@ -192,7 +192,7 @@ export class BeamGroup implements SequenceGroup {
     const numNeeded = blocks.numSlabsOf(numTokens) +
       blocks.numSlabsFor(this.reservedDemand(blocks));
     const beams = { numBeams: this.#beams.length, numTokens, numNeeded };
-    return beamsCannotGrow(beams, blocks, blocks.pins?.numBlocks ?? 0);
+    return poolExceededByBeams(beams, blocks, blocks.pins?.numBlocks ?? 0);
   }
 
   update(beam: Sequence, { topLogprobs }: TokenOutput): void {

@@ -27,33 +27,39 @@ export function checkResults(
     const { sequenceId } = chunk;
     const next = results[numAsked];
     if (next?.sequenceId === sequenceId && isCorrupt(next)) {
-      if (!swapIns.some((load) => load.sequenceId === sequenceId)) {
-        throw new InvariantError(
-          `step ${step} found sequence ${sequenceId} corrupt, which it did not load`,
-        );
-      }
-      numAsked++;
-      continue;
-    }
-    if (!asksForOutput(chunk)) continue;
-    const result = results[numAsked++];
-    if (result === undefined) continue;
-    if (result.sequenceId !== sequenceId) {
-      throw new InvariantError(
-        `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
+      const isLoaded = swapIns.some((load) => load.sequenceId === sequenceId);
+      invariant(
+        isLoaded,
+        `step ${step} found sequence ${sequenceId} corrupt, which it did not load`,
       );
+      numAsked++;
+    } else if (asksForOutput(chunk)) {
+      if (next !== undefined) checkResult(step, chunk, next);
+      numAsked++;
     }
-    const { outputs, outputs: { length } } = result;
-    const numOutputs = numOutputsOf(chunk);
-    const hasFailed = outputs.at(-1)?.type === "failed" && length <= numStepsOf(chunk);
-    if (length === numOutputs || hasFailed) continue;
-    throw new InvariantError(
-      `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was ${numOutputs}`,
-    );
   }
   invariant(
     numAsked === results.length,
     `step ${step} has ${results.length} results, asked were ${numAsked}`,
+  );
+}
+
+function checkResult(
+  step: number,
+  chunk: ScheduledChunk,
+  { sequenceId, outputs }: ChunkResult,
+): void {
+  if (sequenceId !== chunk.sequenceId) {
+    throw new InvariantError(
+      `step ${step} has a result of sequence ${sequenceId}, asked was ${chunk.sequenceId}`,
+    );
+  }
+  const { length } = outputs;
+  const numOutputs = numOutputsOf(chunk);
+  const hasFailed = outputs.at(-1)?.type === "failed" && length <= numStepsOf(chunk);
+  if (length === numOutputs || hasFailed) return;
+  throw new InvariantError(
+    `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was ${numOutputs}`,
   );
 }
 

@@ -1,6 +1,6 @@
 import { alignDown } from "../base/math.ts";
-import { type EngineCounts, zeroCounts } from "../core/engine_stats.ts";
 import type { ScheduledChunk } from "../core/batch.ts";
+import { type EngineCounts, zeroCounts } from "../core/engine_stats.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Answer, Sequence } from "./sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";

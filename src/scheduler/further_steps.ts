@@ -17,10 +17,10 @@ type FurtherStepsOptions = Pick<
  * Lets a plan of decodes stand for several steps, whose tokens the device feeds from each to the
  * next: the host plans, submits and reads back once for all of them.
  *
- * Only where nobody waits, since whoever comes then waits for all of them; where draws follow from
- * nothing but the tokens before; where no block comes from host memory, which may have lost it; and
- * as far as there is room without taking any from others. A sequence that is to end sooner leaves
- * sooner; one that draws a stop token wastes what is behind.
+ * Only where nobody waits, since a request that comes meanwhile waits for all of them; where draws
+ * follow from nothing but the tokens before; where no block comes from host memory, since it may be
+ * corrupt; and as far as there is room without taking any from others. A sequence that is to end
+ * sooner leaves sooner; one that draws a stop token wastes what is behind.
  */
 export class FurtherSteps {
   readonly #blocks: BlockManager;

@@ -21,13 +21,21 @@ export function describePool(pool: PoolSize): string {
 }
 
 /** The pool is too small for the next token of the only running sequence. */
-export function cannotGrow(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
+export function poolOutgrown(
+  numTokens: number,
+  pool: PoolSize,
+  numPinnedBlocks: number,
+): ErrorData {
   const what = `The sequence has grown to ${numTokens} tokens`;
   return outOfRoom(what, numTokens, { pool, numPinnedBlocks });
 }
 
 /** The pool is too small for a sequence that would run alone, since prefixes are pinned. */
-export function cannotAdmit(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
+export function poolExceeded(
+  numTokens: number,
+  pool: PoolSize,
+  numPinnedBlocks: number,
+): ErrorData {
   return outOfRoom(`The sequence has ${numTokens} tokens`, numTokens, { pool, numPinnedBlocks });
 }
 
@@ -41,7 +49,7 @@ export interface BeamsInBlocks {
 }
 
 /** The pool is too small for the beams of the only running search. */
-export function beamsCannotGrow(
+export function poolExceededByBeams(
   beams: BeamsInBlocks,
   pool: PoolSize,
   numPinnedBlocks: number,

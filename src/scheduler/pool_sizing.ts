@@ -1,8 +1,8 @@
 import { RequestError } from "../core/errors.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { PoolResize } from "../kvcache/pool_resize.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { AdmissionGate } from "./admission_gate.ts";
 import type { Counters } from "./counters.ts";
 import { type SequenceGroup, totalDemand } from "./sequence_group.ts";
@@ -70,7 +70,7 @@ export class PoolSizing {
     const { queues } = this.#parts;
     const { running } = queues;
     const growing = totalDemand(running, this.#blocks);
-    const numMissing = this.#blocks.numMissing(growing);
+    const numMissing = this.#blocks.numMissingToGrow(growing);
     if (numMissing > 0) {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }

@@ -91,9 +91,9 @@ function isEqual(a: Uint32Array, b: Uint32Array): boolean {
   return a === b || (a.length === b.length && commonLength(a, b, a.length) === a.length);
 }
 
-/** Length of the common prefix of `a` and `b`, at most `limit`. */
-function commonLength(a: Uint32Array, b: Uint32Array, limit: number): number {
-  let i = 0;
+/** Length of the common prefix of `a` and `b`, at most `limit`; the first `known` are equal. */
+export function commonLength(a: Uint32Array, b: Uint32Array, limit: number, known = 0): number {
+  let i = known;
   while (i < limit && a[i] === b[i]) i++;
   return i;
 }

@@ -7,10 +7,10 @@ import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { Demand } from "../kvcache/pool/pool.ts";
 import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import type { Report } from "./event_buffer.ts";
+import { poolExceeded, poolOutgrown } from "./pool_errors.ts";
 import { type Answer, Sequence, type SequenceIdentity } from "./sequence.ts";
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
 import { finishReason } from "./stopping.ts";
-import { cannotAdmit, cannotGrow } from "./pool_errors.ts";
 
 /** A sequence that draws its tokens one after the other: a group of one, and its own answer. */
 export class SampledSequence extends Sequence implements SequenceGroup, Answer {
@@ -99,8 +99,8 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
 
   outOfBlocks(blocks: BlockManager, plan?: StepPlan): ErrorData {
     const numPinned = blocks.pins?.numBlocks ?? 0;
-    if (plan === undefined) return cannotAdmit(this.numTokens, blocks, numPinned);
-    return cannotGrow(this.numComputedTokens + plan.countFor(this), blocks, numPinned);
+    if (plan === undefined) return poolExceeded(this.numTokens, blocks, numPinned);
+    return poolOutgrown(this.numComputedTokens + plan.countFor(this), blocks, numPinned);
   }
 
   preempt(): void {

@@ -1,36 +1,36 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { Batch, ChunkResult } from "../core/batch.ts";
-import type { StepBounds } from "../core/step_bounds.ts";
+import { describeWait } from "../core/describe_decision.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
-import { describeWait } from "../core/describe_decision.ts";
-import type { TokenEvent } from "../core/token_event.ts";
+import type { StepBounds } from "../core/step_bounds.ts";
 import type { SwapCosts } from "../core/swap_space.ts";
+import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import { BatchPlan } from "./batch_plan.ts";
-import { checkResults } from "./chunk_results.ts";
 import { AdmissionControl } from "./admission_control.ts";
 import { AdmissionGate } from "./admission_gate.ts";
 import { checkHolders, checkSwapped } from "./audit.ts";
+import { BatchPlan } from "./batch_plan.ts";
+import { checkResults } from "./chunk_results.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
 import { FurtherSteps } from "./further_steps.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
 import { makeSequenceGroups } from "./make_sequence_groups.ts";
-import { PrefillTime } from "./prefill_time.ts";
 import { createPolicy } from "./policies/create_policy.ts";
+import { cacheInUse } from "./pool_errors.ts";
+import { PoolSizing } from "./pool_sizing.ts";
+import { PrefillTime } from "./prefill_time.ts";
 import { QueueSpeed } from "./queue_speed.ts";
+import { type QueueView, viewQueues } from "./queue_view.ts";
 import { RunningControl } from "./running_control.ts";
 import type { SchedulerOptions } from "./scheduler_options.ts";
-import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
-import { SwapControl } from "./swap_control.ts";
-import { type QueueView, viewQueues } from "./queue_view.ts";
-import { cacheInUse } from "./pool_errors.ts";
 import { checkQueueHasRoom, checkRequest } from "./submission.ts";
+import { SwapControl } from "./swap_control.ts";
 
 /**
  * Decides, step by step, which tokens of which sequences run next.

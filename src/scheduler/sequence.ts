@@ -3,9 +3,9 @@ import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import type { EvictedPrefix } from "../core/miss_report.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
+import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
 import { PromptReader } from "./prompt_reader.ts";
-import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 
 /** Room for outputs before the tokens are first copied; most answers of a chat fit. */
 const INITIAL_OUTPUT_CAPACITY = 256;

@@ -170,11 +170,11 @@ export function admissionOptions(
  * Blocks that a group would lack if it were admitted now and left `numKept` over; 0 if it fits.
  * O(blocks of its tokens).
  */
-export function numSlabsMissing(
+export function numMissingToAdmit(
   group: SequenceGroup,
   blocks: BlockManager,
   numKept: number,
 ): number {
   const { allTokens } = group.members[0]!;
-  return blocks.numSlabsMissing(allTokens, admissionOptions(group, blocks, numKept));
+  return blocks.numMissingToAdmit(allTokens, admissionOptions(group, blocks, numKept));
 }

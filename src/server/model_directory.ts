@@ -1,6 +1,7 @@
 import type { OtherFile } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { isGgufPath } from "../weights/gguf/gguf_file.ts";
+import { mayRead } from "./may_read.ts";
 
 /** The bundled model, the default. */
 const DEMO = { dir: new URL("../../models/demo/", import.meta.url), name: "quire-demo" };
@@ -75,10 +76,6 @@ function statOf(path: string): Deno.FileInfo | undefined {
   } catch {
     return undefined;
   }
-}
-
-function mayRead(path: string): boolean {
-  return Deno.permissions.querySync({ name: "read", path }).state === "granted";
 }
 
 function toPath(url: URL): string {

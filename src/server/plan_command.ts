@@ -15,6 +15,7 @@ import type { Traffic } from "../plan/traffic_plan.ts";
 import { poolWithin } from "../runner/pool_within.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { fileWeights } from "./file_weights.ts";
+import { mayRead } from "./may_read.ts";
 import {
   isHiddenPath,
   isModelPath,
@@ -124,7 +125,7 @@ function findModel(model: string): PlannedModel {
 }
 
 function readTraffic(file: string): Traffic {
-  if (Deno.permissions.querySync({ name: "read", path: file }).state !== "granted") {
+  if (!mayRead(file)) {
     throw new StartupError(
       `Not allowed to read --lengths ${JSON.stringify(file)}: start with --allow-read=${file}`,
     );

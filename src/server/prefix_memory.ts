@@ -1,6 +1,6 @@
 import type { Logger } from "../base/log.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
-import type { EnginePort } from "../core/generation.ts";
+import type { EnginePort } from "../core/engine_port.ts";
 import type { RequestId } from "../core/ids.ts";
 import { numPoolTokens } from "../core/pool_capacity.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";

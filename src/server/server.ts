@@ -1,12 +1,9 @@
 import type { Hono } from "hono";
-import { loadGenerationConfig } from "../../models/generation_config.ts";
-import { readModel } from "../../models/registry.ts";
 import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
+import type { EngineStall } from "../core/engine_port.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
-import type { EngineStall } from "../core/generation.ts";
-import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
@@ -17,7 +14,6 @@ import { createSeedSource } from "../http/seed_source.ts";
 import {
   type AccessRules,
   DEFAULT_LIMITS,
-  type SamplingDefaults,
   type ServedModel,
   type Services,
 } from "../http/services.ts";
@@ -34,10 +30,9 @@ import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
 import { openSpans } from "./otel_spans.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
+import { describeModel } from "./served_model.ts";
 import { StartProgress } from "./start_progress.ts";
-import { readingForms } from "./reading_forms.ts";
 import { storePath } from "./store_path.ts";
-import { thinkingOf } from "./template_thinking.ts";
 
 /** A server, which answers while its engine still starts. */
 export interface Server {
@@ -84,10 +79,7 @@ export async function createServer(
   const told = { start, onProgress, onGivenUp };
   const late = { memory: () => memory, metrics: () => metrics };
   const engine = engineClient(config, { log, ...late, ...told });
-  const model = {
-    ...describeModel(config, { files, name: directory.name }, text),
-    ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
-  };
+  const model = await describeModel(config, { files, source, name: directory.name }, text);
   const base = baseConfig(config, directory);
   const path = storePath(config.prefixStore, PREFIX_STORE);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
@@ -278,26 +270,4 @@ function logFailure(
     ...(poolCut === undefined ? {} : { kv_pool: describePoolCut(poolCut) }),
     ...(pauseMs === undefined ? {} : { restart_in_seconds: pauseMs / 1000 }),
   });
-}
-
-function describeModel(
-  config: Config,
-  { files, name }: { files: ModelFiles; name: string },
-  text: TextService,
-): ServedModel {
-  return {
-    names: config.servedModelName.length > 0 ? config.servedModelName : [name],
-    created: Math.floor(Date.now() / 1000),
-    numContextTokensTrained: readModel(files).maxPositionEmbeddings,
-    maxCharsPerToken: text.maxCharsPerToken,
-    defaults: samplingDefaults(files),
-    fileFormat: typeof files === "string" ? "safetensors" : "gguf",
-    ...(text.chatTemplate === undefined ? {} : { chatTemplate: text.chatTemplate }),
-    ...thinkingOf(text.chatTemplate ?? ""),
-  };
-}
-
-function samplingDefaults(files: ModelFiles): SamplingDefaults {
-  const { eosTokenIds: _, ...defaults } = loadGenerationConfig(files);
-  return defaults;
 }

@@ -1,6 +1,7 @@
 import { StartupError } from "../core/errors.ts";
 import { currentStateDirectory } from "../state/state_directory.ts";
 import type { StoreKind } from "../state/store_kinds.ts";
+import { mayRead } from "./may_read.ts";
 
 /**
  * The path of a store whose flag has the value `flag`; undefined for no store: where the flag is
@@ -24,8 +25,4 @@ export function storePath(
   const dir = currentStateDirectory();
   const path = dir === undefined ? undefined : `${dir}/${fileName}`;
   return path !== undefined && mayRead(path) ? path : undefined;
-}
-
-function mayRead(path: string): boolean {
-  return Deno.permissions.querySync({ name: "read", path }).state === "granted";
 }

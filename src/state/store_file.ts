@@ -2,7 +2,7 @@ import { DatabaseSync } from "node:sqlite";
 import { StoreUnusableError, UnfitStoreError } from "./store_errors.ts";
 import { checkStorePlace, isMarked, markStore, type StorePlace } from "./store_place.ts";
 
-/** A store that is larger is not ours, and would take long to check. */
+/** Most bytes of a store: a larger file is not ours, and would take long to check. */
 const MAX_STORE_BYTES = 2 ** 30;
 /** Files set aside that are kept per kind; then the oldest makes room. */
 const MAX_NUM_SET_ASIDE = 4;
@@ -103,7 +103,7 @@ export class StoreFile {
     this.#lock.close();
   }
 
-  /** A database that was just closed removes its companions by name: not those of its successor. */
+  /** Waits until SQLite has removed a closed database's companions, whose names are used again. */
   async #settle(): Promise<void> {
     for (let i = 0; i < 50 && COMPANIONS.some((suffix) => exists(this.path + suffix)); i++) {
       await new Promise((resolve) => setTimeout(resolve, 10));

@@ -2,7 +2,7 @@ import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { StartupError } from "../core/errors.ts";
 import { currentStateDirectory } from "./state_directory.ts";
-import { STORE_KINDS, type StoreKind } from "./store_kinds.ts";
+import { PREFIX_STORE, STORE_KINDS, type StoreKind } from "./store_kinds.ts";
 
 /** Where a store lies, and of which kind it is. */
 export interface StorePlace {
@@ -15,7 +15,7 @@ const HEADER_BYTES = 100;
 const SQLITE_MAGIC = "SQLite format 3\0";
 /** Offset of `application_id`, a big-endian number. */
 const MARK_OFFSET = 68;
-/** Deno KV's encodings of the keys `["header"]` and `["cache_secret"]`. */
+/** Deno KV's encodings of the keys `["header"]` and, of prefix stores, `["cache_secret"]`. */
 const HEADER_KEY = "0268656164657200";
 const SECRET_KEY = "0263616368655f73656372657400";
 
@@ -100,7 +100,7 @@ function isUnmarkedStore(path: string, kind: StoreKind): boolean {
         `UNION ALL SELECT hex(k) FROM kv WHERE k = x'${SECRET_KEY}'`,
     ).all().map(({ key }) => String(key).toLowerCase());
     const hasSecret = keys.includes(SECRET_KEY);
-    return keys.includes(HEADER_KEY) && hasSecret === (kind.flag === "--prefix-store");
+    return keys.includes(HEADER_KEY) && hasSecret === (kind.mark === PREFIX_STORE.mark);
   } catch {
     return false;
   } finally {

@@ -11,19 +11,21 @@ export interface TokenBytesScheme {
 const ENCODER = new TextEncoder();
 
 /**
- * Byte of each character of a byte-level vocabulary (Radford et al. 2019, GPT-2, section 2.2).
- * Printable Latin-1 characters stand for themselves; the other 68 bytes, in order, for U+0100 on.
+ * Character of each byte in a byte-level vocabulary (Radford et al. 2019, GPT-2, section 2.2).
+ * Printable Latin-1 characters stand for themselves; U+0100 on, in order, for the other 68 bytes.
  */
-const BYTE_OF_CHARACTER = byteLevelAlphabet();
+export const BYTE_LEVEL_ALPHABET: readonly string[] = byteLevelAlphabet();
 
-function byteLevelAlphabet(): ReadonlyMap<string, number> {
-  const byteOf = new Map<string, number>();
+const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = new Map(
+  BYTE_LEVEL_ALPHABET.map((character, byte) => [character, byte]),
+);
+
+function byteLevelAlphabet(): string[] {
   let next = 0x100;
-  for (let byte = 0; byte < 256; byte++) {
+  return Array.from({ length: 256 }, (_, byte) => {
     const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
-    byteOf.set(String.fromCharCode(printable ? byte : next++), byte);
-  }
-  return byteOf;
+    return String.fromCharCode(printable ? byte : next++);
+  });
 }
 
 /**

@@ -36,7 +36,7 @@ class TracedRig {
 
   constructor(options: RigOptions, scheduling: SchedulingSettings) {
     const clock = { now: () => this.#ms++ };
-    this.#trace = new StepTraceWriter((line) => this.lines.push(line.trimEnd()), clock);
+    this.#trace = new StepTraceWriter((line) => this.lines.push(line.trimEnd()), { clock });
     const { prefixCache } = options;
     const caching = prefixCache && { prefixCache: { ...prefixCache, now: this.#trace.now } };
     this.rig = new SchedulerRig({ ...options, ...scheduling, ...caching });

@@ -34,8 +34,10 @@ Deno.test("parseChatConfig() takes a model, or a URL and a key, and settings of 
     fields: { max_tokens: 20, temperature: 0.5, top_p: 0.9, seed: 7 },
   });
   assertEquals([config.engine.prefixStore, config.engine.logLevel], ["none", "error"]);
+  const bounded = chat([], { QUIRE_GPU_MEMORY_BYTES: "4GiB" });
+  assertEquals(bounded.engine.gpuMemoryBytes, 4 * 2 ** 30);
   const remote = chat(["--url", "h:1"], { QUIRE_API_KEY: "key name=alice" });
-  assertEquals([remote.url, remote.apiKey, remote.model], ["h:1", "key", undefined]);
+  assertEquals([remote.url, remote.apiKey, remote.model], ["h:1", "key name=alice", undefined]);
   assertEquals(parseChatConfig(["--help"], {}), undefined);
 });
 

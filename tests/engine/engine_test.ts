@@ -48,7 +48,7 @@ Deno.test("Engine answers a submission, then posts one message per step", async 
 
 Deno.test("Engine takes several decode steps as its pace says, and posts their tokens as events of one message", async () => {
   const lines: string[] = [];
-  const trace = new StepTraceWriter((line) => lines.push(line), new ManualClock());
+  const trace = new StepTraceWriter((line) => lines.push(line), { clock: new ManualClock() });
   const rig = new EngineRig({ maxDecodeSteps: 4 }, { pace: new StepPace(), trace });
   const { outbox } = rig;
   const request = requestOf("a", 5, { maxTokens: 7 });

@@ -3,6 +3,7 @@ import { RequestError } from "../../src/core/errors.ts";
 import { longScope } from "../../src/core/long_context.ts";
 import { pinPrefix } from "../../src/engine/pin_command.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import { FULL, windowOf } from "../support/kv_groups.ts";
 
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "m", layout: "l" };
 const TOKENS = Uint32Array.of(1, 2, 3, 4, 5);
@@ -31,6 +32,20 @@ Deno.test("pinPrefix() pins the whole cached blocks of its scope and says how ma
   });
   assertEquals(blocks.numInUse, 2);
   blocks.checkIntegrity();
+});
+
+Deno.test("pinPrefix() counts each position once, however many groups keep it", () => {
+  const blocks = new BlockManager({
+    groups: [FULL, windowOf(2)],
+    numBlocks: 12,
+    blockSize: 2,
+    prefixCache: { keySpace: KEY_SPACE },
+  });
+  blocks.tryAdmit(1, TOKENS);
+  blocks.markComputed(1, TOKENS, TOKENS.length);
+  blocks.free(1);
+  const { numBlocks, numTokens } = pinPrefix(blocks.pins, command());
+  assertEquals([numBlocks, numTokens], [2 + 1, 4]);
 });
 
 Deno.test("pinPrefix() says when there is no cache to pin in", () => {

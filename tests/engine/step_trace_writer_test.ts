@@ -3,10 +3,14 @@ import { StartupError } from "../../src/core/errors.ts";
 import { parseTraceRecord } from "../../src/engine/step_trace.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 
+function fail(error: unknown): never {
+  throw error;
+}
+
 Deno.test("StepTraceWriter's clock stands still between ticks, and records carry its time", () => {
   const lines: string[] = [];
   let ms = 5;
-  const trace = new StepTraceWriter((line) => lines.push(line), { now: () => ms });
+  const trace = new StepTraceWriter((line) => lines.push(line), { clock: { now: () => ms } });
   ms = 7;
   trace.record({ type: "abort", requestId: "a" });
   assertEquals(trace.now(), 5);
@@ -22,11 +26,27 @@ Deno.test("StepTraceWriter's clock stands still between ticks, and records carry
 Deno.test("StepTraceWriter.open() appends to a file, and names the flag where it cannot", () => {
   const path = Deno.makeTempFileSync();
   for (const requestId of ["a", "b"]) {
-    StepTraceWriter.open(path).record({ type: "abort", requestId });
+    StepTraceWriter.open(path, fail).record({ type: "abort", requestId });
   }
   const lines = Deno.readTextFileSync(path).trimEnd().split("\n").map(parseTraceRecord);
   assertEquals(lines.map((record) => record.type === "abort" && record.requestId), ["a", "b"]);
   Deno.removeSync(path);
   const missing = `${path}/none`;
-  assertThrows(() => StepTraceWriter.open(missing), StartupError, "--trace-steps: cannot write");
+  assertThrows(
+    () => StepTraceWriter.open(missing, fail),
+    StartupError,
+    "--trace-steps: cannot write",
+  );
+});
+
+Deno.test("StepTraceWriter ends with the first line that cannot be written, and says so once", () => {
+  const lines: string[] = [];
+  const failures: unknown[] = [];
+  const write = (line: string) => {
+    if (lines.length === 1) throw new Error("No space left on device");
+    lines.push(line);
+  };
+  const trace = new StepTraceWriter(write, { onFailure: (error) => failures.push(error) });
+  for (const requestId of ["a", "b", "c"]) trace.record({ type: "abort", requestId });
+  assertEquals([lines.length, failures.map(String)], [1, ["Error: No space left on device"]]);
 });

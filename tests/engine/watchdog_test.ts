@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { EngineStall } from "../../src/core/generation.ts";
+import type { EngineStall } from "../../src/core/engine_port.ts";
 import { stepDeadlineMs, Watchdog } from "../../src/engine/watchdog.ts";
 import { FAKE_INFO } from "../support/fake_worker.ts";
 import { ManualClock } from "../support/manual_clock.ts";

@@ -1,7 +1,8 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { bytesOf } from "./fake_engine.ts";
 import { BOS, EOS, FakeText } from "./fake_text.ts";
-import { DEFAULT_LIMITS, type EncodeOptions } from "../../src/http/services.ts";
+import { DEFAULT_LIMITS } from "../../src/http/services.ts";
+import type { EncodeOptions } from "../../src/http/text_port.ts";
 import { readEvents, testServer } from "./server.ts";
 
 const PATH = "/v1/completions";

@@ -1,14 +1,8 @@
 import type { CommandReplies, EngineCommand, ReplyOf } from "../../src/core/engine_command.ts";
 import type { EngineInfo } from "../../src/core/engine_config.ts";
 import { type EngineStats, zeroStats } from "../../src/core/engine_stats.ts";
-import type {
-  EnginePort,
-  EngineStall,
-  EngineState,
-  Generation,
-  GenerationRequest,
-  Outage,
-} from "../../src/core/generation.ts";
+import type { EnginePort, EngineStall, EngineState, Outage } from "../../src/core/engine_port.ts";
+import type { Generation, GenerationRequest } from "../../src/core/generation.ts";
 import { NumberedLog } from "../../src/base/numbered_log.ts";
 import type { LoggedDecision } from "../../src/core/kv_decision.ts";
 import type { KvEvent } from "../../src/core/kv_event.ts";

@@ -3,7 +3,7 @@ import type {
   Detokenizer,
   StopStrings,
   TextService,
-} from "../../src/http/services.ts";
+} from "../../src/http/text_port.ts";
 
 /** Ends a sequence. */
 export const EOS = 256;

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
 import { withoutLateSystem } from "../../src/http/late_instructions.ts";
-import type { ChatMessage } from "../../src/http/services.ts";
+import type { ChatMessage } from "../../src/http/text_port.ts";
 import { FakeText } from "./fake_text.ts";
 import { testServer } from "./server.ts";
 

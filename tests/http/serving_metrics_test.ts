@@ -216,36 +216,67 @@ Deno.test("ServingMetrics answers while the engine does not", async () => {
   assertEquals(text.includes("quire:prefix_hit_rate_estimate{"), false);
 });
 
-Deno.test("/metrics counts the requests that wait for a grammar, or for token ids", async () => {
-  for (const stage of ["grammar", "tokenize"] as const) {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const grammars = new FakeGrammars();
-    const text = new FakeText();
-    const server = testServer({
-      grammars: {
-        compile: async (...asked) => {
-          if (stage === "grammar") await promise;
-          return await grammars.compile(...asked);
-        },
+/** A server in which requests of one stage of their preparation wait until they are let on. */
+function heldServer(held: "grammar" | "tokenize") {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const grammars = new FakeGrammars();
+  const text = new FakeText();
+  const wait = async (stage: typeof held) => await (stage === held ? promise : undefined);
+  const server = testServer({
+    grammars: {
+      compile: async (...asked) => {
+        await wait("grammar");
+        return await grammars.compile(...asked);
       },
-      text: Object.assign(text, {
-        encodeChat: async (...asked: Parameters<FakeText["encodeChat"]>) => {
-          if (stage === "tokenize") await promise;
-          return await FakeText.prototype.encodeChat.apply(text, asked);
-        },
-      }),
-    });
-    const preparing = async () => {
-      const lines = await (await server.request("/metrics")).text();
-      return [...lines.matchAll(/^quire:requests_preparing\{stage="(\w+)".*\} (\d)$/gm)]
-        .filter(([, , count]) => count === "1").map(([, name]) => name);
-    };
-    const body = { ...CHAT, response_format: { type: "json_object" } };
-    const answered = server.post("/v1/chat/completions", body);
-    for (let i = 0; i < 50; i++) await Promise.resolve();
-    assertEquals(await preparing(), [stage]);
-    resolve();
-    assertEquals((await answered).status, 200);
-    assertEquals(await preparing(), []);
+    },
+    text: Object.assign(new FakeText(), {
+      encode: async (...asked: Parameters<FakeText["encode"]>) => {
+        await wait("tokenize");
+        return await text.encode(...asked);
+      },
+      encodeChat: async (...asked: Parameters<FakeText["encodeChat"]>) => {
+        await wait("tokenize");
+        return await text.encodeChat(...asked);
+      },
+    }),
+  });
+  server.engine.info = { ...INFO, maxModelLen: 1024 };
+  return { server, letOn: resolve };
+}
+
+Deno.test("/metrics counts the requests that wait for a grammar, or for token ids", async () => {
+  const asked: [string, object, readonly ("grammar" | "tokenize")[]][] = [
+    [
+      "/v1/chat/completions",
+      { ...CHAT, response_format: { type: "json_object" } },
+      ["tokenize", "grammar"],
+    ],
+    [
+      "/v1/completions",
+      { prompt: "Hi", response_format: { type: "json_object" } },
+      ["tokenize", "grammar"],
+    ],
+    ["/api/generate", { prompt: "Hi", raw: true, format: "json" }, ["tokenize", "grammar"]],
+    ["/v1/embeddings", { input: "Hi" }, ["tokenize"]],
+    ["/api/embed", { input: ["Hi"] }, ["tokenize"]],
+    ["/v1/rerank", { query: "q", documents: ["a"] }, ["tokenize"]],
+  ];
+  for (const [path, body, stages] of asked) {
+    for (const stage of stages) {
+      const { server, letOn } = heldServer(stage);
+      const preparing = async () => {
+        const lines = await (await server.request("/metrics")).text();
+        return [...lines.matchAll(/^quire:requests_preparing\{stage="(\w+)".*\} (\d)$/gm)]
+          .filter(([, , count]) => count === "1").map(([, name]) => name);
+      };
+      const answered = server.post(path, { model: "quire/test", ...body });
+      for (let i = 0; i < 50; i++) await Promise.resolve();
+      assertEquals(await preparing(), [stage], path);
+      letOn();
+      const { status, body: rest } = await answered;
+      await rest?.cancel();
+      assertEquals(status, 200, path);
+      assertEquals(await preparing(), [], path);
+    }
   }
 });

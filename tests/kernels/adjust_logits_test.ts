@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { adjustLogitsCall } from "../../kernels/sampling/adjust_logits.ts";
 import { samplingCalls, segmentsWords } from "../../kernels/sampling/sampling.ts";
-import { LOWEST } from "../../kernels/sampling/segments.ts";
+import { LOWEST } from "../../kernels/sampling/logit_range.ts";
 import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
 import type { DrawRequest, LogitAdjustment } from "../../src/core/batch.ts";

@@ -269,8 +269,8 @@ class Pair {
   #compare(): void {
     const { manager, model } = this;
     manager.checkIntegrity();
-    const { numFree, numIdle: numCached, numEvicted, numSequences: numTables } = manager;
-    const counts = [numFree, numCached, numEvicted, numTables];
+    const { numFree, numIdle, numEvicted, numSequences } = manager;
+    const counts = [numFree, numIdle, numEvicted, numSequences];
     const expected = [model.numFree, model.numIdle, model.numEvicted, model.tables.size];
     assertEquals(counts, expected, "free, idle, evicted, tables");
     assertEquals(this.#keys.size, model.cached.size);

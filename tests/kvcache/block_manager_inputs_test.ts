@@ -306,3 +306,12 @@ Deno.test("BlockManager.numSlabsOf() counts what inputs take", () => {
   const { blocks } = managerOf("sequence", 20, { blocksPerSlab: [1, 2] });
   assertEquals([blocks.numSlabsOf(9), blocks.numSlabsOf(9, [IMAGE, IMAGE])], [3, 3 + 2]);
 });
+
+Deno.test("BlockManager.numHeldBy() counts the slabs of inputs until nothing reads them", () => {
+  const { blocks } = managerOf("placeholders", 20, { blocksPerSlab: [1, 2] });
+  admit(blocks, 0, 9);
+  assertEquals(blocks.numHeldBy(0), 3 + 2);
+  blocks.publishInput(0, "image");
+  blocks.markComputed(0, TOKENS, 8);
+  assertEquals(blocks.numHeldBy(0), 3);
+});

@@ -35,7 +35,7 @@ Deno.test("BlockManager.tryAdmit() changes nothing when the tokens do not fit", 
   blocks.checkIntegrity();
 });
 
-Deno.test("BlockManager.tryAdmit() keeps the watermark free for those that run", () => {
+Deno.test("BlockManager.tryAdmit() keeps the watermark free for running sequences", () => {
   const decisions: KvDecision[] = [];
   const onDecision = (decision: KvDecision) => decisions.push(decision);
   const sizes = { numBlocks: 10, blockSize: 1, numWatermarkBlocks: 3 };
@@ -72,7 +72,7 @@ Deno.test("BlockManager.tryExtend() appends blocks only at a block boundary", ()
   assertEquals(blocks.blockTables(1)[0]!, [0, 1, 2]);
 });
 
-Deno.test("BlockManager.blockTables()[0]! is a list that growth, a resize and the end leave as it is", () => {
+Deno.test("BlockManager.blockTables() gives lists that growth, a resize and the end leave as they are", () => {
   const blocks = new BlockManager({ numBlocks: 8, blockSize: 2 });
   blocks.tryAdmit(1, tokens(4));
   blocks.tryAdmit(2, tokens(3));

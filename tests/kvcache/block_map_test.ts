@@ -94,8 +94,8 @@ Deno.test("BlockManager.mapBlocks() says of every block what tables, pins and ca
         );
         assertEquals(owned, inTables, "blocks in tables by group");
         if (isCut) return;
-        const { numFree, numIdle: numCached, numInUse } = rig.manager;
-        assertEquals(counts, { free: numFree, cached: numCached, used: numInUse });
+        const { numFree, numIdle, numInUse } = rig.manager;
+        assertEquals(counts, { free: numFree, cached: numIdle, used: numInUse });
       },
     ),
     { seed: 71, numRuns: runs(300) },

@@ -40,7 +40,7 @@ const DIGESTS = {
 };
 
 for (const [i, policy] of (["lru", "slru", "priority"] as const).entries()) {
-  Deno.test(`BlockManager with one full group (${policy}) does what it did before there were others`, () => {
+  Deno.test(`BlockManager with one full group (${policy}) makes the decisions, tables and events on record`, () => {
     const history = new ManagerHistory(policy, 77 + i);
     const digests = DIGESTS[policy].map(() => history.play(500));
     assertEquals(digests, DIGESTS[policy]);

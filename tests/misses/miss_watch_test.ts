@@ -92,7 +92,7 @@ Deno.test("MissWatch tells why blocks are gone", () => {
   );
 });
 
-Deno.test("MissWatch shows no text of another scope, and tells it only to who has the prompt", () => {
+Deno.test("MissWatch shows no text of another scope, and names it only to a request with the whole prompt", () => {
   const { watch } = watchOf();
   watch.observe(chat(FIRST, 0)).answered(ANSWER);
   const others = [["system", "Be terse"], ...FIRST.slice(1)] as const;

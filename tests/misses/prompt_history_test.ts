@@ -46,10 +46,10 @@ Deno.test("PromptHistory stays within its bytes, counts them, and finds what it 
       const kept = new Set(["a", "b"].flatMap((owner) => history.latestOf(owner)));
       for (const owner of ["a", "b"]) {
         for (const first of ["Hi", "Why?", "Go"]) {
-          const [name] = anchorsOf(fieldsOf(owner, first, 1));
-          const named = new Set<PromptRecord>();
-          history.addNamed(name!, named);
-          const found = [...named];
+          const [anchor] = anchorsOf(fieldsOf(owner, first, 1));
+          const anchored = new Set<PromptRecord>();
+          history.addAnchored(anchor!, anchored);
+          const found = [...anchored];
           for (const record of found) {
             kept.add(record);
             assertEquals([record.owner, record.origin!.messages[0]!.content], [owner, first]);

@@ -32,7 +32,7 @@ Deno.test("layerKinds() follows layer_types before any other field", () => {
   assertEquals(kinds(json, 3), ["cfs", [4, 8]]);
 });
 
-Deno.test("layerKinds() makes every so-manieth layer full", () => {
+Deno.test("layerKinds() makes one layer full per sliding_window_pattern", () => {
   assertEquals(kinds({ sliding_window: 8, sliding_window_pattern: 3 }, 7), ["ssfssfs", [8]]);
   assertEquals(kinds({ sliding_window: 8, sliding_window_pattern: null }, 2), ["ss", [8]]);
 });

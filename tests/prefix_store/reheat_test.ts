@@ -4,12 +4,8 @@ import type { EngineInfo } from "../../src/core/engine_config.ts";
 import { longScope } from "../../src/core/long_context.ts";
 import type { EngineStats } from "../../src/core/engine_stats.ts";
 import { EngineUnavailableError, RequestError } from "../../src/core/errors.ts";
-import type {
-  EnginePort,
-  EngineState,
-  Generation,
-  GenerationRequest,
-} from "../../src/core/generation.ts";
+import type { EnginePort, EngineState } from "../../src/core/engine_port.ts";
+import type { Generation, GenerationRequest } from "../../src/core/generation.ts";
 import type { LoggedDecision } from "../../src/core/kv_decision.ts";
 import type { KvEvent } from "../../src/core/kv_event.ts";
 import type { FinishReason, TokenEvent } from "../../src/core/token_event.ts";
@@ -95,6 +91,7 @@ function pathOf(
   numOwnTokens: number = tokens.length,
 ): HotPath {
   return {
+    key: `${scope}:${tokens}`,
     scope,
     numTokens: tokens.length,
     numOwnTokens,

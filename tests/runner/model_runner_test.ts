@@ -102,7 +102,7 @@ async function checkSteps(device: Device): Promise<void> {
       ...chunkOf(i, LENGTHS[i]! - 1),
       tokens: Uint32Array.of(tokenOf(result)),
       start: LENGTHS[i]! + step,
-      sample: { ...DRAW, temperature: i % 2, seed: i, outputIndex: 1 + step },
+      draw: { ...DRAW, temperature: i % 2, seed: i, outputIndex: 1 + step },
     }));
   const single: ChunkResult[][] = [];
   for (let step = 0; step < 3; step++) {

@@ -1,5 +1,6 @@
 import type { EngineConfig } from "../../src/core/engine_config.ts";
-import type { EngineStall, Generation } from "../../src/core/generation.ts";
+import type { EngineStall } from "../../src/core/engine_port.ts";
+import type { Generation } from "../../src/core/generation.ts";
 import { EngineClient } from "../../src/engine/client.ts";
 import type { EngineFailure } from "../../src/engine/client_options.ts";
 import type { RestartPolicy } from "../../src/engine/failure_count.ts";

@@ -32,10 +32,11 @@ export function compiled(
 
 /** The tokens of a bitmask, ascending. */
 export function tokensOf(bitmask: Uint32Array): number[] {
-  return [...bitmask].flatMap((word, i) =>
-    Array.from({ length: 32 }, (_, bit) => bit).filter((bit) => (word >>> bit & 1) === 1)
-      .map((bit) => 32 * i + bit)
-  );
+  const tokens: number[] = [];
+  for (let token = 0; token < 32 * bitmask.length; token++) {
+    if ((bitmask[token >>> 5]! >>> (token & 31) & 1) === 1) tokens.push(token);
+  }
+  return tokens;
 }
 
 /** Random numbers in [0, 1), the same ones for the same seed. */

@@ -84,9 +84,16 @@ export function generatedSchemas(count: number): NamedSchema[] {
     .map((text, i) => ({ name: `generated ${i}`, schema: JSON.parse(text) }));
 }
 
+function makeAjv(): Ajv2020 {
+  return new Ajv2020({ strict: false, logger: false, ownProperties: true });
+}
+
+/** For schemas without names of their own, which it would remember. */
+const SHARED_AJV = makeAjv();
+
 /** Whether a value is valid by a schema, by ajv; undefined where ajv does not take the schema. */
 export function validatorOf(schema: unknown): ((value: unknown) => boolean) | undefined {
-  const ajv = new Ajv2020({ strict: false, logger: false, ownProperties: true });
+  const ajv = JSON.stringify(schema).includes('"$id"') ? makeAjv() : SHARED_AJV;
   try {
     return ajv.compile(schema as object) as (value: unknown) => boolean;
   } catch {

@@ -113,10 +113,9 @@ export class KvGroupRig {
    * Blocks in use, cached and free, in every way they are counted, and whether anything happened.
    */
   get #state(): unknown[] {
-    const { numFree, numIdle: numCached, numEvicted, numReset, numSequences: numTables } =
-      this.manager;
+    const { numFree, numIdle, numEvicted, numReset, numSequences } = this.manager;
     const tables = this.sequences.flatMap(({ id }) => this.manager.blockTables(id));
-    return [numFree, numCached, numEvicted, numReset, numTables, this.#numEvents, ...tables];
+    return [numFree, numIdle, numEvicted, numReset, numSequences, this.#numEvents, ...tables];
   }
 
   /** Asserts that nothing has happened since `before`: no event, and the very same lists. */
@@ -137,7 +136,7 @@ export class KvGroupRig {
     if (numCached !== expected) assertEquals(numCached, expected, `hit of ${tokens}`);
     const id = this.#nextId++;
     const options = { scope, inputs };
-    const hasRoom = this.manager.numSlabsMissing(all, options) === 0;
+    const hasRoom = this.manager.numMissingToAdmit(all, options) === 0;
     const missing = this.#expectedMissing(scope, inputs, expected);
     const admission = this.#attempt(() => this.manager.tryAdmit(id, all, options));
     assertEquals(admission !== undefined, hasRoom, "as was foretold");
@@ -257,8 +256,8 @@ export class KvGroupRig {
 
   check(): void {
     this.manager.checkIntegrity();
-    const { numFree, numIdle: numCached, numInUse, numBlocks } = this.manager;
-    assert(numInUse >= 0 && numFree + numCached + numInUse === numBlocks);
+    const { numFree, numIdle, numInUse, numBlocks } = this.manager;
+    assert(numInUse >= 0 && numFree + numIdle + numInUse === numBlocks);
     for (const sequence of this.sequences) this.#checkTables(sequence);
   }
 

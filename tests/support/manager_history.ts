@@ -80,9 +80,8 @@ export class ManagerHistory {
   play(count: number): string {
     for (let i = 0; i < count; i++) {
       this.#operate();
-      const { numFree, numIdle: numCached, numInUse, numEvicted, numReset, numBlocks } =
-        this.#manager;
-      this.#see([numFree, numCached, numInUse, numEvicted, numReset, numBlocks]);
+      const { numFree, numIdle, numInUse, numEvicted, numReset, numBlocks } = this.#manager;
+      this.#see([numFree, numIdle, numInUse, numEvicted, numReset, numBlocks]);
       this.numEvicted = numEvicted;
       if (i % 16 === 0) this.#manager.checkIntegrity();
     }
@@ -130,7 +129,7 @@ export class ManagerHistory {
       ...(priority < 40 ? { retention: { priority, durationMs: 5 } } : {}),
     };
     this.#see(this.#manager.numTokensCached(prompt, scope));
-    this.#see(this.#manager.numSlabsMissing(prompt, options));
+    this.#see(this.#manager.numMissingToAdmit(prompt, options));
     const admission = this.#manager.tryAdmit(id, prompt, options);
     this.#see(admission === undefined ? "no room" : asRecorded(admission));
     if (admission === undefined) return;

@@ -59,10 +59,10 @@ async function useModel(dir: string): Promise<void> {
   const phases = new StartupPhases(() => {});
   const { inputs, memory } = await loadModel({ ...CONFIG, modelDir: dir }, phases, log);
   const runner = await buildRunner(inputs, { memory });
-  const sample = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
+  const draw = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
   const tokens = Uint32Array.of(0, 1);
   const chunk = { sequenceId: 0, tokens, start: 0, blockTables: [[0]] };
-  const chunks = [{ ...chunk, sample: { ...sample, numLogprobs: 1 } }];
+  const chunks = [{ ...chunk, draw: { ...draw, numLogprobs: 1 } }];
   const [result] = await runner.run({ step: 0, copies: [], numTokens: tokens.length, chunks });
   for (const output of result!.outputs) {
     if (output.type === "failed") continue;

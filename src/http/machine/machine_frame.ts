@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Numbered } from "../../base/numbered_log.ts";
 import type { EngineStats } from "../../core/engine_stats.ts";
 import type { BlockMap, EngineView, TreeView } from "../../core/engine_view.ts";
-import type { EnginePort } from "../../core/generation.ts";
+import type { EnginePort } from "../../core/engine_port.ts";
 import type { LoggedDecision } from "../../core/kv_decision.ts";
 import { decisionJson } from "../decision_json.ts";
 import { outageJson } from "../outage_json.ts";

@@ -2,7 +2,7 @@ import { STATUS_CODE } from "@std/http";
 import { type Clock, systemClock } from "../../base/clock.ts";
 import type { BlockMap, EngineView, TreeView } from "../../core/engine_view.ts";
 import { EngineUnavailableError, RequestError } from "../../core/errors.ts";
-import type { EnginePort } from "../../core/generation.ts";
+import type { EnginePort } from "../../core/engine_port.ts";
 import { type Frame, makeAwayFrame, makeFrame } from "./machine_frame.ts";
 import { type LatencyKind, MachineHistory } from "./machine_history.ts";
 

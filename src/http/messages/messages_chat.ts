@@ -1,10 +1,10 @@
 import type { Chat, ChatPrompt } from "../chat_job.ts";
 import { extrasOf } from "../extra_fields.ts";
 import { askedSchema } from "../grammar_fields.ts";
-import { invalid, quoted, required, unsupported } from "../refusals.ts";
+import { invalid, quoted, required } from "../refusals.ts";
 import type { ServedModel } from "../services.ts";
 import { type TemplateVariables, templateVariablesOf } from "../thinking_fields.ts";
-import { type ToolFields, type ToolUse, toolUseOf } from "../tool_fields.ts";
+import { builtInTool, type ToolFields, type ToolUse, toolUseOf } from "../tool_fields.ts";
 import { toConversation } from "./messages_input.ts";
 import type { MessagesPrompt, MessagesRequest } from "./messages_schema.ts";
 
@@ -88,7 +88,7 @@ function toUse({ tools, tool_choice: choice }: MessagesPrompt): ToolUse | undefi
   return toolUseOf({
     tools: tools?.map(({ type, name, description, input_schema }, i) => {
       const kind = type ?? "custom";
-      if (kind !== "custom") throw builtIn(`tools.${i}.type`, kind);
+      if (kind !== "custom") throw builtInTool(`tools.${i}.type`, kind, "custom");
       const parameters = required(input_schema, `tools.${i}.input_schema`);
       const named = required(name, `tools.${i}.name`);
       return { type: "function", function: { name: named, description, parameters } };
@@ -108,12 +108,4 @@ function toChoice(choice: MessagesPrompt["tool_choice"]): ToolFields["tool_choic
     throw invalid("tool_choice.name", `tool_choice.name needs the type tool, got ${quoted(type)}`);
   }
   return type === "any" ? "required" : type;
-}
-
-function builtIn(param: string, type: string) {
-  return unsupported(
-    param,
-    `${param} ${quoted(type)} is not supported: this server has no tools of its own, and takes ` +
-      '"custom"',
-  );
 }

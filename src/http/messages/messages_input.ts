@@ -1,5 +1,6 @@
 import { invalid, noText, quoted, required, unsupported } from "../refusals.ts";
-import type { ChatMessage, ChatToolCall, ServedModel } from "../services.ts";
+import type { ServedModel } from "../services.ts";
+import type { ChatMessage, ChatToolCall } from "../text_port.ts";
 import type { Block, InnerBlock, MessagesPrompt } from "./messages_schema.ts";
 
 const MEDIA_TYPES = ["image", "document"];

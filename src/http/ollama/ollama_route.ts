@@ -3,6 +3,7 @@ import { answer } from "../answer.ts";
 import { chatFormat } from "../chat_format.ts";
 import { type Chat, chatJob } from "../chat_job.ts";
 import { GenerationMeter } from "../generation_meter.ts";
+import { compileAsked } from "../grammar_fields.ts";
 import type { Job } from "../job.ts";
 import { checkPromptChars, fitMaxTokens } from "../prompt_limits.ts";
 import { readJson } from "../read_json.ts";
@@ -73,11 +74,11 @@ async function rawJob(
   const { maxModelLen, vocabSize } = requireReady(engine);
   const { maxCharsPerToken, defaults } = served;
   checkPromptChars(prompt.length, "prompt", { maxModelLen, maxCharsPerToken });
-  const [ids] = await text.encode([prompt]);
+  const [ids] = await meter.tokenize(() => text.encode([prompt]));
   const fallback = wanted ?? maxModelLen;
   const room = { maxTokens: undefined, fallback };
   const maxTokens = fitMaxTokens(ids!.length, "prompt", maxModelLen, room);
-  const grammar = asked && { grammar: await grammars.compile(asked.format, asked.param) };
+  const grammar = await meter.compile(() => compileAsked(asked, grammars));
   const context = { defaults, text, nextSeed, maxTokens, vocabSize, numLogprobs };
   const sequences = toSamplingParams(fields, context).map((params) => ({
     prompt: ids!,

@@ -2,6 +2,7 @@ import type { ErrorData } from "../../core/errors.ts";
 import type { Choice } from "../answer_format.ts";
 import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
 import type { AnswerEvents, AnswerShape, Run } from "../job.ts";
+import { newId } from "../new_id.ts";
 import { givenUp } from "../refusals.ts";
 import {
   callItem,
@@ -185,10 +186,6 @@ export class ResponseEvents implements AnswerEvents {
   #event(type: string, fields: object): object {
     return { type, sequence_number: this.#sequence++, ...fields };
   }
-}
-
-function newId(prefix: string): string {
-  return prefix + crypto.randomUUID().replaceAll("-", "");
 }
 
 function isJson(text: string): boolean {

@@ -1,5 +1,5 @@
-import { quoted, required, unsupported } from "../refusals.ts";
-import type { ToolFields } from "../tool_fields.ts";
+import { required } from "../refusals.ts";
+import { builtInTool, type ToolFields } from "../tool_fields.ts";
 import type { FunctionTool, ResponsesPrompt } from "./responses_schema.ts";
 
 type Tools = ResponsesPrompt["tools"];
@@ -56,16 +56,7 @@ function repeatedTool({ type, name, description, parameters, strict }: FunctionT
 
 function toChatTool(tool: FunctionTool, param: string, namespace?: string): ChatTool {
   const { type, description, parameters } = tool;
-  if (type !== "function") throw builtIn(`${param}.type`, type);
+  if (type !== "function") throw builtInTool(`${param}.type`, type, "function");
   const name = fullName({ name: required(tool.name, `${param}.name`), namespace });
   return { type, function: { name, description, parameters } };
-}
-
-/** The refusal of a type of tool that OpenAI runs itself, or that calls without a schema. */
-export function builtIn(param: string, type: string) {
-  return unsupported(
-    param,
-    `${param} ${quoted(type)} is not supported: this server has no tools of its own, and takes ` +
-      '"function"',
-  );
 }

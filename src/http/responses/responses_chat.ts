@@ -4,8 +4,8 @@ import { type AskedFormat, askedSchema } from "../grammar_fields.ts";
 import { quoted, required, unsupported } from "../refusals.ts";
 import type { ServedModel } from "../services.ts";
 import { templateVariablesOf } from "../thinking_fields.ts";
-import { type ToolFields, type ToolUse, toolUseOf } from "../tool_fields.ts";
-import { builtIn, fullName, toChatTools } from "./response_tools.ts";
+import { builtInTool, type ToolFields, type ToolUse, toolUseOf } from "../tool_fields.ts";
+import { fullName, toChatTools } from "./response_tools.ts";
 import { toMessages } from "./responses_input.ts";
 import type { ResponsesPrompt, ResponsesRequest } from "./responses_schema.ts";
 
@@ -55,7 +55,7 @@ function toUse({ tools, tool_choice, parallel_tool_calls }: ResponsesPrompt): To
 
 function toChoice(choice: ResponsesPrompt["tool_choice"]): ToolFields["tool_choice"] {
   if (typeof choice !== "object" || choice === null) return choice;
-  if (choice.type !== "function") throw builtIn("tool_choice.type", choice.type);
+  if (choice.type !== "function") throw builtInTool("tool_choice.type", choice.type, "function");
   const { namespace } = choice;
   const name = fullName({ name: required(choice.name, "tool_choice.name"), namespace });
   return { type: "function", function: { name } };

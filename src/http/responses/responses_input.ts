@@ -1,6 +1,7 @@
 import { parseArguments } from "../chat_schema.ts";
 import { invalid, noText, quoted, required, unsupported } from "../refusals.ts";
-import type { ChatMessage, ChatToolCall, ServedModel } from "../services.ts";
+import type { ServedModel } from "../services.ts";
+import type { ChatMessage, ChatToolCall } from "../text_port.ts";
 import { fullName } from "./response_tools.ts";
 import type { Item, ItemPart, ResponsesPrompt } from "./responses_schema.ts";
 

@@ -106,7 +106,7 @@ export class BlockPool implements Pool {
   countMissing({ counts, hits = [], numKept = 0 }: Need): number {
     let numNeeded = numKept;
     for (const count of counts) numNeeded += count;
-    // What is found idle is no room any more once it is held.
+    // An idle hit is no room any more once it is held.
     for (const id of hits) if (this.isIdle(id)) numNeeded++;
     return numNeeded - this.numFree - this.#numIdle;
   }
@@ -115,7 +115,7 @@ export class BlockPool implements Pool {
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
-  /** Adds one reference to each block; one that was free leaves the free list as it is. */
+  /** Adds one reference to each block, which may be free here: a slab gets its first one so. */
   retain(ids: readonly BlockId[]): void {
     for (const id of ids) {
       const state = this.#stateOf(id);
@@ -173,11 +173,6 @@ export class BlockPool implements Pool {
     this.#states = remap.column(this.#states);
     this.#free = this.#free.remapped(remap);
     for (let id = numBefore; id < remap.numBlocks; id++) this.#free.putLast(FREE, id);
-  }
-
-  /** The free blocks in the order in which they would be handed out; for audits. */
-  freeIds(): BlockId[] {
-    return [...this.#free.ids(FREE)];
   }
 
   /** Audit: the free list is whole, free means without reference and mark. O(pool). */

@@ -14,7 +14,7 @@ export function addDemands(a: Demand, b: Demand): Demand {
 export interface Need {
   /** Blocks to take. */
   readonly counts: Demand;
-  /** Blocks that are cached and will be held as well, each once: they are no room any more. */
+  /** Cached blocks that will be held as well, each once: those that are idle are no room then. */
   readonly hits?: readonly BlockId[];
   /** Slabs to leave over. */
   readonly numKept?: number;
@@ -74,8 +74,7 @@ export interface Pool extends BlockSource {
   numSlabsFor(counts: Demand): number;
   /**
    * Takes blocks for `owner`, per group, each with one reference. They must be there, see {@link
-   * countMissing}; `evict` makes one idle block free, whichever is next. Absent where nothing is
-   * ever idle.
+   * countMissing}; `evict` makes the next idle block free, and is absent where none is ever idle.
    */
   take(counts: Demand, owner: SequenceId, evict?: () => void): BlockId[][];
   /** Says that `owner` takes nothing more. */
@@ -92,7 +91,7 @@ export interface Pool extends BlockSource {
   checkIntegrity(): void;
 }
 
-/** Is called to evict where nothing is ever idle. */
+/** Stands in for eviction where no block is ever idle. */
 export function outOfBlocks(): never {
   throw new InvariantError("blocks are taken which are not there");
 }

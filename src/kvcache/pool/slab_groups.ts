@@ -101,7 +101,7 @@ export class SlabGroups {
     return this.#partial.first(group);
   }
 
-  /** Gives a free slab to `group`, for `owner`. It is used or free again before anything else. */
+  /** Gives a free slab to `group`, for `owner`, who takes a block of it at once. */
   open(group: number, owner: SequenceId): number {
     const [slab] = this.#slabs.allocate(1);
     this.#slabs.release([slab!]);

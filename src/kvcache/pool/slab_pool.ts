@@ -132,13 +132,13 @@ export class SlabPool implements Pool {
     this.#slabs.change(this.#slabOf(id), 0, -1);
   }
 
-  /** A group that could do with fewer slabs leaves those that another cannot do without. */
+  /** A group opens more slabs than it needs only while enough are left for the other groups. */
   take(counts: Demand, owner: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
     const numMissing = this.countMissing({ counts });
     if (numMissing > 0) throw new OutOfBlocksError(this.numSlabsFor(counts), this.numFree);
     const numInUsed = counts.map((_, group) => this.#slabs.numInUsed(group));
     const numNeeded = this.#slabs.countNeeded(counts, numInUsed);
-    // Who is alone fills slabs in use first, so that it can have all that there is.
+    // The only owner fills slabs in use first, so that it can have every block of the pool.
     let numSpare = this.#slabs.isAlone(owner) ? 0 : -numMissing;
     const taken = counts.map((count, group) => {
       const ids: BlockId[] = [];

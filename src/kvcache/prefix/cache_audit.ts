@@ -65,7 +65,7 @@ export function checkPaths(
   }
 }
 
-/** That whoever holds a block of full attention holds the one above it. */
+/** Audit: a holder of a block of full attention holds the one above it. */
 function checkAbove(cache: AuditedCache, node: NodeId, id: BlockId): void {
   const { pool, tree, columns, groups } = cache;
   const group = columns?.groupOf(id) ?? 0;

@@ -7,7 +7,7 @@ import type { NodeId, RadixTree } from "./radix_tree.ts";
 
 /**
  * What is told and counted of cached blocks that come and go: events for a listener, which name
- * blocks by their keys, the path hashes of those evicted of late, and totals.
+ * blocks by their keys, the path hashes of those evicted recently, and totals.
  *
  * Keys are made only where there is a listener. It changes nothing in the cache.
  */
@@ -101,8 +101,8 @@ export class CacheRecords {
 
   /**
    * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were
-   * evicted of late, and when the first of them was; undefined for none. The last token does not
-   * count. O(1) after no eviction, else O(such blocks).
+   * evicted recently, and how long ago the first of them was; undefined for none. The last token
+   * does not count. O(1) after no eviction, else O(such blocks).
    */
   findEvicted(
     scope: string,

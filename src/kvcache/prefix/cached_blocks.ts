@@ -28,7 +28,7 @@ export interface GroupedBlocks extends CachedBlocks {
 export interface Eviction {
   /** Evicts until `numSlabs` are free, in the policy's order; there must be as many. */
   evictUntilFree(numSlabs: number): void;
-  /** Makes all blocks that are idle on no path free; a listener is not told. */
+  /** Frees all blocks that are idle on no path, without telling a listener. */
   dropIdle(): void;
   /**
    * Takes nodes, each before its parent, out of the tree with their blocks; holders keep theirs.

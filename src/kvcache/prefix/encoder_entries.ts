@@ -11,9 +11,9 @@ import type { EncoderEntry, EntryName } from "./encoder_entry.ts";
  *     ("", image 5f3a)   [ 9 ][ 4 ][ 7 ]     an entry: all its blocks, or none
  *
  * An entry is found by its content, not by tokens, so it is in no node of the tree; in the order of
- * eviction its blocks stand among all others. Who uses it holds all of its blocks, so that all are
- * idle or none, and the entry ends with the first of them that is evicted. O(blocks of an entry)
- * per operation.
+ * eviction its blocks stand among all others. A sequence holds all of its blocks or none, so that
+ * all are idle or none, and the entry ends with the first of them that is evicted. O(blocks of an
+ * entry) per operation.
  */
 export class EncoderEntries {
   readonly #cached: CachedBlocks;
@@ -40,7 +40,7 @@ export class EncoderEntries {
     return this.#owners.get(id);
   }
 
-  /** Notes that a newly admitted sequence, which holds the entry, has found it. */
+  /** Notes that a newly admitted sequence, which holds the entry's blocks by now, has found it. */
   noteHit({ blocks }: EncoderEntry, retention: CacheRetention | undefined): void {
     const { policy } = this.#cached.idle;
     for (const id of blocks) {

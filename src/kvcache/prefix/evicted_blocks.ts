@@ -7,9 +7,9 @@ const MAX_BLOCKS = 1 << 15;
 const MIN_BLOCKS = 1 << 6;
 
 /**
- * The path hashes of blocks that were evicted of late, and when, so that a look-up can tell what it
- * comes too late for from what was never there. The oldest are forgotten first. O(1) per operation,
- * amortized while the columns double up to their full length.
+ * The path hashes of blocks that were evicted recently, and when, so that a look-up can tell a
+ * prefix that was evicted from one that was never cached. The oldest are forgotten first. O(1) per
+ * operation, amortized while the columns double up to their full length.
  *
  * For statistics: two paths share their 32 bits now and then, so one answer in 100,000 may be
  * wrong.

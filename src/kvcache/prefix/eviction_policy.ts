@@ -9,9 +9,9 @@ export type ParentOf = (id: BlockId) => BlockId | undefined;
  * Decides in which order idle cached blocks are evicted.
  *
  * A block is idle when only the prefix cache holds it and everything below it in the tree is idle.
- * Blocks are added as they become idle, children before parents, and a parent leaves no later than
- * its child. The victim is always a leaf, so the end of a prompt goes before its start. Ties are
- * broken by the order of events, never by the time of day.
+ * Blocks are added as they become idle, children before parents; of those that are used again a
+ * parent is removed before its children. The victim is always a leaf, so the end of a prompt goes
+ * before its start. Ties are broken by the order of events, never by the time of day.
  */
 export interface EvictionPolicy {
   /** A block has been cached; whatever was known of its id before is void. */

@@ -49,7 +49,7 @@ export class GroupNodes {
   }
 
   /**
-   * Makes a node at `place`, where there is none, on the path of the caller, who holds what is
+   * Makes a node at `place`, where there is none, on the path of the caller, which holds the nodes
    * above.
    */
   add(place: TreePlace, { tokens, start }: BlockContent): NodeId {

@@ -12,9 +12,9 @@ import type { EvictionPolicy, ParentOf } from "./eviction_policy.ts";
  *     uses    3   3   1   1   1       a run: blocks below one another that were used as often;
  *            [A]-[B]-[C]-[D]-[E]      C, D and E go for 1/3 each, before A and B for 3/2
  *
- * To be cached is the first use. A run is measured when its path is let go; hits that part it later
- * count from the next time on. Letting a path go costs O(path), all else O(log blocks). Memory:
- * 20.125 bytes per block.
+ * Being cached counts as the first use. A run is measured when its path is let go; hits that part
+ * it later count from the next time on. Letting a path go costs O(path), all else O(log blocks).
+ * Memory: 20.125 bytes per block.
  */
 export class HitsPerTokenPolicy implements EvictionPolicy {
   readonly #parentOf: ParentOf;

@@ -16,7 +16,7 @@ const KEY_SPACE = 2 ** 53;
  * uniform sample of all (SHARDS, Waldspurger 2015, FAST). A distance among samples, over the
  * sampling rate, estimates the real one; with the default sample, hit rates come out within about
  * 0.03. Holds the keys of at most `maxSamples` blocks; an access costs O(1) when not sampled, else
- * O(log maxSamples).
+ * O(log maxSamples), and O(maxSamples) for a new key that displaces another, which is ever rarer.
  *
  *     time ->   . a . b . c . . a     distance of the second a: b and c, two distinct samples
  *     marks     0 0 0 1 0 1 0 0 1     one per sampled key, at its last access, in a Fenwick tree

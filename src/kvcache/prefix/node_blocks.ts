@@ -188,7 +188,7 @@ export class NodeBlocks {
     );
   }
 
-  /** Adds how often each node is held to `counts`, taken off; for audits. */
+  /** Takes off `counts` how often each node is held; for audits. */
   subtractHolders(counts: Map<NodeId, number>): void {
     for (let node = 0; node < this.#numHolders.length; node++) {
       const count = this.#numHolders[node]!;

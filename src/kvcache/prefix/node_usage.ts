@@ -1,6 +1,6 @@
 import type { BlockRemap } from "../pool/block_remap.ts";
 
-/** Finds that ended at a node. */
+/** Hits that ended at a node. */
 export interface NodeUse {
   readonly numHits: number;
   /** When the last of them was, ms of the tree's clock. */
@@ -8,23 +8,23 @@ export interface NodeUse {
 }
 
 /**
- * How often and when the nodes of a tree were found that lets go of leaves only.
+ * How often and when each node of a tree was hit; only leaves ever leave the tree.
  *
- *     finds that ended here        [A] 0 --- [B] 3 --- [C] 2        B was found 5 times, 2 with C
+ *     hits that ended here        [A] 0 --- [B] 3 --- [C] 2        B was hit 5 times, 2 with C
  *
- * A find is counted at its last node alone, in O(1); a node's finds are the sum over all that is
+ * A hit is counted at its last node alone, in O(1); a node's hits are the sum over all that is
  * below it, and a leaf that goes leaves its own to its parent. Nothing is kept of nodes at which no
- * find ended, which most are.
+ * hit ended, which most are.
  */
 export class NodeUsage {
   #uses = new Map<number, NodeUse>();
 
-  /** The finds that ended at each node where any did. */
+  /** The hits that ended at each node where any did. */
   get all(): ReadonlyMap<number, NodeUse> {
     return this.#uses;
   }
 
-  /** A node, and all above it, was found. */
+  /** A hit has ended at a node. */
   note(node: number, nowMs: number): void {
     const numHits = (this.#uses.get(node)?.numHits ?? 0) + 1;
     this.#uses.set(node, { numHits, lastMs: nowMs });

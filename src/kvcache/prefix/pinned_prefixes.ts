@@ -19,7 +19,10 @@ export interface PinnableCache {
 interface Pin {
   /** Of all groups, each group's from the first positions on. */
   readonly ids: readonly BlockId[];
+  /** Slabs that they fill. */
   readonly numBlocks: number;
+  /** Leading positions that they hold. */
+  readonly numTokens: number;
 }
 
 /**
@@ -49,11 +52,6 @@ export class PinnedPrefixes {
     return this.#maxNumBlocks;
   }
 
-  /** Token positions per block. */
-  get blockSize(): number {
-    return this.#cache.blockSize;
-  }
-
   /**
    * Blocks that pins hold, one that two of them share counted twice; slabs, where these are cut.
    */
@@ -70,24 +68,29 @@ export class PinnedPrefixes {
   pin(name: string, scope: string, tokens: Uint32Array): number {
     const hit = this.#cache.lookUp(scope, tokens, tokens.length);
     const numBlocks = this.#cache.numSlabsOf(hit);
-    const numBefore = this.#pins.get(name)?.numBlocks ?? 0;
-    const numAfter = this.#numBlocks - numBefore + numBlocks;
-    if (numAfter > this.maxNumBlocks) {
+    const numOthers = this.#numBlocks - (this.#pins.get(name)?.numBlocks ?? 0);
+    const limit = this.maxNumBlocks;
+    if (numOthers + numBlocks > limit) {
       throw new RequestError(
-        `Cannot pin ${numBlocks} blocks: ${this.#numBlocks - numBefore} are pinned and at ` +
-          `most ${this.maxNumBlocks} may be`,
+        `Cannot pin ${numBlocks} blocks: ${numOthers} are pinned and at most ${limit} may be`,
         {
           code: "pin_limit_exceeded",
-          details: { n_blocks: numBlocks, n_pinned: this.#numBlocks, limit: this.maxNumBlocks },
+          details: { n_blocks: numBlocks, n_pinned: numOthers, limit },
         },
       );
     }
     const ids = hit.blocks.flatMap((blocks) => blocks.filter((id) => id !== NO_BLOCK));
     this.#cache.retain(ids);
     this.remove(name);
-    this.#pins.set(name, { ids, numBlocks });
+    const numTokens = hit.nodes.length * this.#cache.blockSize;
+    this.#pins.set(name, { ids, numBlocks, numTokens });
     this.#numBlocks += numBlocks;
     return numBlocks;
+  }
+
+  /** Leading positions that the pin of that name holds. */
+  numTokensOf(name: string): number {
+    return this.#pins.get(name)?.numTokens ?? 0;
   }
 
   /** Takes the pin of that name back; returns whether there was one. */
@@ -113,8 +116,8 @@ export class PinnedPrefixes {
   /** Takes the pool's new size, which the pins fit, and the blocks' new ids. O(blocks pinned). */
   resize(remap: BlockRemap, numPoolBlocks: number): void {
     this.#maxNumBlocks = Math.floor(this.#maxShare * numPoolBlocks);
-    for (const [name, { ids, numBlocks }] of this.#pins) {
-      this.#pins.set(name, { ids: remap.idsOf(ids), numBlocks });
+    for (const [name, pin] of this.#pins) {
+      this.#pins.set(name, { ...pin, ids: remap.idsOf(pin.ids) });
     }
   }
 

@@ -53,7 +53,7 @@ const DEFAULT_NUM_TAIL_TOKENS = 512;
  *                 [1]--[2]--[3]--[4]        3 and 4 are idle: 4 can be evicted, then 3
  *
  * With several groups, or one that keeps less, a node has a block per group or a tombstone ({@link
- * NodeBlocks}), and {@link nodes} is where these come and go.
+ * NodeBlocks}), and {@link groupNodes} is where these come and go.
  *
  * The policy has the idle blocks in order, all groups on one clock. Free blocks are handed out
  * before any is evicted. Every operation costs O(blocks passed).
@@ -65,7 +65,7 @@ export class PrefixCache implements BlockSource {
   /** Which block stands for which node; undefined where a node is its block. */
   readonly columns: NodeBlocks | undefined;
   /** What several groups do with nodes; there where {@link columns} is. */
-  readonly nodes: GroupNodes | undefined;
+  readonly groupNodes: GroupNodes | undefined;
   /** What is cached of the outputs of encoders; there where a group is one's. */
   readonly entries: EncoderEntries | undefined;
   readonly groups: readonly CacheSpec[];
@@ -75,7 +75,7 @@ export class PrefixCache implements BlockSource {
   readonly #tree: RadixTree;
   readonly #idle: IdleOrder;
   readonly #records: CacheRecords;
-  /** These four, for those that work on them. */
+  /** These four together, for the classes that work on them. */
   readonly #cached: CachedBlocks;
   readonly #eviction: LeafEviction | NodeEviction;
   readonly #forceMiss: boolean;
@@ -113,7 +113,7 @@ export class PrefixCache implements BlockSource {
       this.entries = hasEncoder ? new EncoderEntries(this.#cached) : undefined;
       const grouped = { ...this.#cached, groups, columns: this.columns };
       this.#eviction = new NodeEviction(grouped, this.entries);
-      this.nodes = new GroupNodes(grouped, this.#eviction);
+      this.groupNodes = new GroupNodes(grouped, this.#eviction);
     }
     this.#now = now;
     this.#forceMiss = options.forceMiss ?? false;
@@ -183,8 +183,8 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * What was evicted of late right behind `found`, which `tokens` begin with, in whole blocks and
-   * without the last token; undefined for nothing. O(1) after no eviction, else O(such blocks).
+   * The whole blocks right behind `found`, which `tokens` begin with, that were evicted recently,
+   * without the last token; undefined for none. O(1) after no eviction, else O(such blocks).
    */
   findEvicted(
     scope: string,
@@ -265,9 +265,9 @@ export class PrefixCache implements BlockSource {
     }
   }
 
-  /** Notes that a newly admitted sequence, which holds what it found, has found it. */
+  /** Notes the hit of a newly admitted sequence, which holds its blocks by now. */
   noteHit({ nodes, blocks }: Hit, retention?: CacheRetention): void {
-    const ids = this.nodes?.blocksAt(nodes) ?? blocks[0]!;
+    const ids = this.groupNodes?.blocksAt(nodes) ?? blocks[0]!;
     for (const id of ids) {
       this.#idle.policy.hit(id);
       if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
@@ -357,7 +357,7 @@ export class PrefixCache implements BlockSource {
     this.pins.countReferences(counts);
   }
 
-  /** The unit in which pins are counted: how many slabs blocks like these fill. */
+  /** Slabs that as many blocks as a hit's fill: the unit in which pins are counted. */
   numSlabsOf({ blocks }: Hit): number {
     return this.#pool.numSlabsFor(blocks.map((ids) => ids.filter((id) => id !== NO_BLOCK).length));
   }

@@ -1,13 +1,12 @@
 import { invariant } from "../../base/invariant.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
-
 import type { BlockRemap } from "../pool/block_remap.ts";
 import { BlockTournament } from "./block_tournament.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 
 /** Priority of blocks without a retention request. */
-export const DEFAULT_PRIORITY = 35;
+const DEFAULT_PRIORITY = 35;
 
 /** The time of a priority that does not revert. */
 const NEVER = 2 ** 32 - 1;

@@ -1,6 +1,6 @@
 /** Ages in milliseconds fall into ranges that double: below 1, below 2, below 4 and so on. */
 const NUM_RANGES = 40;
-/** How many blocks, found once in the longest wait of their range, stand for what is not known. */
+/** Blocks that are assumed beside those noted, each found once in the longest age of its range. */
 const PRIOR = 10;
 
 /**
@@ -11,8 +11,8 @@ const PRIOR = 10;
  *     went            -            1            4        evicted, or found: both end the wait
  *     rate        5 in 20 s    9 in 15 s     1 in 10 s   per second that any of them waited
  *
- * As actuaries do it: a block that is evicted says nothing of what would have come after. Noting is
- * O(1), a rate O(ranges).
+ * As in a life table: an evicted block says nothing of what would have come after. Noting is O(1),
+ * a rate O(ranges).
  */
 export class ReuseHistory {
   readonly #found = new Float64Array(NUM_RANGES);
@@ -22,7 +22,7 @@ export class ReuseHistory {
   /** What has been noted counts half after so many ends. */
   constructor(public halfLife: number) {}
 
-  /** A block that was idle for so long is so no more, for whatever reason. */
+  /** A block is idle no more, after `ageMs`: it was used again, or evicted. */
   noteEnd(ageMs: number): void {
     this.#ended[rangeOf(ageMs)]!++;
     if (++this.#numEnds < this.halfLife) return;
@@ -33,7 +33,7 @@ export class ReuseHistory {
     }
   }
 
-  /** It was found again. */
+  /** A prompt has found a block that was idle for `ageMs`. */
   noteFound(ageMs: number): void {
     this.#found[rangeOf(ageMs)]!++;
   }

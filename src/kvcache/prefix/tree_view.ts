@@ -23,7 +23,7 @@ export interface NodeHolders {
 /** What a view tells of nodes beside the tree. */
 export interface ViewOptions extends NodeHolders {
   readonly maxNumRuns: number;
-  /** The clock that finds were noted by. */
+  /** The clock that hits were noted by. */
   readonly nowMs: number;
 }
 
@@ -33,7 +33,7 @@ interface Sums {
   readonly order: Int32Array;
   readonly numNodes: Uint32Array;
   readonly numHits: Uint32Array;
-  /** -1 where there was no find. */
+  /** -1 where there was no hit. */
   readonly lastMs: Float64Array;
 }
 
@@ -71,7 +71,7 @@ export function holdersOfNodes({ pool, tree, groups, pins, columns }: ViewedNode
 
 /**
  * The runs of a tree, of which the view has the largest and most used: those of the greatest
- * product of blocks and finds, each summed over all that is below. That product never grows on the
+ * product of blocks and hits, each summed over all that is below. That product never grows on the
  * way down, so whatever is in the view hangs below what is. O(capacity of the tree).
  */
 export function viewTree(tree: RadixTree, options: ViewOptions): TreeView {

@@ -51,8 +51,8 @@ export interface SwappedSequence {
  * The first tier below the device: which place of host memory holds which block of which preempted
  * sequence. The memory itself is the runner's.
  *
- *     preempt  -> store -> takeOuts, in the next plan: copied before anything is written
- *     readmit  -> load  -> takeIns, in the next plan: copied back before anything is read
+ *     preempt  -> store -> outs of the next plan: copied before anything is written
+ *     readmit  -> load  -> ins of the next plan: copied back before anything is read
  *     end, reset, no use for it -> drop, at once
  *
  * Its pool is one like the device's, cut for the same groups, and each block in it has one
@@ -186,7 +186,7 @@ export class SwapStore {
     this.#outs = this.#outs.filter(({ sequenceId }) => sequenceId !== id);
   }
 
-  /** Forgets the sequences whose blocks no plan has copied: their next ones may overwrite them. */
+  /** Forgets the sequences whose copies no plan has taken: their blocks may be written any time. */
   dropUnplanned(): void {
     for (const { sequenceId } of this.#outs) this.drop(sequenceId);
   }

@@ -88,7 +88,7 @@ export class CachedPath implements SequencePath {
   /** It holds nothing but what the table does. */
   close(): void {}
 
-  /** What it found in place of its own blocks, it looks for at the end only. */
+  /** Only {@link end} holds blocks in place of its own. */
   returnAdopted(): boolean {
     return false;
   }
@@ -112,7 +112,7 @@ export class CachedPath implements SequencePath {
     return this.#tip !== undefined && !this.#cache.has(this.#tip);
   }
 
-  /** Skips a block that another table shares: that table does not hold what is above the place. */
+  /** Skips a block shared with another table, which does not hold the block above the place. */
   #insertUnshared(own: BlockId, place: PathPlace): BlockId | undefined {
     const isFindable = this.#cache.isUnshared(own) || this.#find(place) !== undefined;
     return isFindable ? this.#insert(own, place) : undefined;

@@ -18,7 +18,7 @@ export class CopyQueue {
   #held: (readonly BlockId[])[] = [];
   /** Snapshots that no step has taken yet. */
   #snapshots: WholeCopy[] = [];
-  /** What each state is copied from that a copy writes, until that is done. */
+  /** By block that a copy of a state writes, the block that it reads, until it is done. */
   readonly #sources = new Map<BlockId, BlockId>();
 
   /** Nothing held; references are taken from `owner`. */
@@ -32,7 +32,7 @@ export class CopyQueue {
     this.#held.push(ids);
   }
 
-  /** Notes where block `to` gets the state from that the next step goes on with. */
+  /** Notes that the next step copies a state from one block to another before it computes. */
   noteSource(to: BlockId, from: BlockId): void {
     this.#sources.set(to, from);
   }
@@ -49,7 +49,7 @@ export class CopyQueue {
     this.#sources.set(copy.to, copy.from);
   }
 
-  /** The block that holds now the state that block `id` will: itself, unless a copy writes it. */
+  /** The block that has the state of block `id` now: itself, or what a copy into it reads. */
   sourceOf(id: BlockId): BlockId {
     return this.#sources.get(id) ?? id;
   }

@@ -1,3 +1,4 @@
+import { omitUndefined } from "../../base/omit_undefined.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Hit } from "../prefix/longest_hit.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
@@ -31,8 +32,8 @@ export function createPath(
   if (cache === undefined) return undefined;
   const { hit, numTokens, source, numBlocks = 0, snapshotInterval } = start;
   if (cache.columns === undefined) return new CachedPath(cache, hit.nodes as BlockId[], options);
-  const branch = source instanceof GroupPath ? { source: { path: source, numBlocks } } : {};
-  const checkpoints = snapshotInterval === undefined ? {} : { snapshotInterval };
+  const branch = source instanceof GroupPath ? { path: source, numBlocks } : undefined;
   const keep = keptLengths(hit, numTokens, cache.blockSize);
-  return new GroupPath(cache, options, { hit, keep, numTokens, ...branch, ...checkpoints });
+  const optional = omitUndefined({ source: branch, snapshotInterval });
+  return new GroupPath(cache, options, { hit, keep, numTokens, ...optional });
 }

@@ -32,8 +32,9 @@ export function admissionDemand(
 }
 
 /**
- * Blocks to take for a sequence of `numTokens` that goes on behind `numComputed` of them, whose
- * blocks are copied in, but for the first `numFound` of full attention.
+ * Blocks to take for a sequence of `numTokens` that resumes behind `numComputed` of them: those
+ * that are copied in, without the first `numFound` of full attention, which are cached, and those
+ * for the rest.
  */
 export function resumeDemand(
   groups: readonly CacheSpec[],

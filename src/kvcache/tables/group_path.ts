@@ -1,3 +1,4 @@
+import { omitUndefined } from "../../base/omit_undefined.ts";
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
@@ -50,7 +51,8 @@ interface AdoptedBlock extends NodeBlock {
 export class GroupPath implements SequencePath {
   readonly #cache: PrefixCache;
   readonly #groupNodes: GroupNodes;
-  readonly #options: CachingOptions;
+  /** How its blocks are cached. */
+  readonly caching: BlockCaching;
   readonly #keep: readonly number[];
   readonly #nodes: NodeId[];
   readonly #numFound: number;
@@ -68,13 +70,17 @@ export class GroupPath implements SequencePath {
   /** Leading blocks that are full of computed tokens. */
   #numFull = 0;
 
-  constructor(cache: PrefixCache, options: CachingOptions, start: PathStart) {
+  constructor(
+    cache: PrefixCache,
+    { scope = OPEN_SCOPE, retention }: CachingOptions,
+    start: PathStart,
+  ) {
     const { hit, keep, source } = start;
     this.#numPromptTokens = start.numTokens;
     this.#interval = start.snapshotInterval ?? Infinity;
     this.#cache = cache;
-    this.#groupNodes = cache.nodes!;
-    this.#options = options;
+    this.#groupNodes = cache.groupNodes!;
+    this.caching = { scope, ...omitUndefined({ retention }) };
     this.#keep = keep;
     this.#nodes = [...hit.nodes];
     this.#numFound = hit.nodes.length;
@@ -152,7 +158,7 @@ export class GroupPath implements SequencePath {
   forget(_tables: BlockTables, tokens: Uint32Array, numSound: number): void {
     const own = this.#nodes[this.#numFound];
     if (own !== undefined && this.#cache.has(own)) this.#cache.forget(own);
-    const found = this.#cache.match(this.#scope, tokens, tokens.length);
+    const found = this.#cache.match(this.caching.scope, tokens, tokens.length);
     if (found[numSound] !== undefined) this.#cache.forget(found[numSound]);
     this.#numFull = 0;
   }
@@ -179,10 +185,6 @@ export class GroupPath implements SequencePath {
 
   #keepsState(numTokens: number): boolean {
     return this.#keep.includes(numTokens) || numTokens % this.#interval === 0;
-  }
-
-  get #scope(): string {
-    return this.#options.scope ?? OPEN_SCOPE;
   }
 
   /** Whether the last node of the path has been forgotten since: nothing can go below it. */
@@ -244,14 +246,8 @@ export class GroupPath implements SequencePath {
     return this.#cache.columns!.blockOf(node, group);
   }
 
-  /** How its blocks are cached. */
-  get caching(): BlockCaching {
-    const { retention } = this.#options;
-    return { scope: this.#scope, ...(retention === undefined ? {} : { retention }) };
-  }
-
   #place(): TreePlace {
-    return { scope: this.#scope, parent: this.#nodes.at(-1) };
+    return { scope: this.caching.scope, parent: this.#nodes.at(-1) };
   }
 
   #content(index: number): BlockContent {

@@ -10,7 +10,7 @@ import type { InputPlan, PlannedInput } from "./encoder_inputs.ts";
 interface InputBlocks {
   readonly group: number;
   readonly key: ContentKey;
-  /** Where the last position ends that reads it; without end for keys and values. */
+  /** End of the positions that read it; Infinity for keys and values. */
   readonly readUntil: number;
   blocks: readonly BlockId[];
   /** Whether the sequence holds the blocks. */

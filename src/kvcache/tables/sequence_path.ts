@@ -6,7 +6,7 @@ import type { NodeId } from "../prefix/radix_tree.ts";
 
 /** How a sequence's blocks are cached. */
 export interface CachingOptions {
-  /** The scope in which blocks are looked for and become findable; default: the shared one. */
+  /** The scope in which blocks are looked for and become findable; default: the open one. */
   readonly scope?: string;
   readonly retention?: CacheRetention;
 }

@@ -8,7 +8,7 @@ import { type BlockTables, liveBlocksOf } from "./block_tables.ts";
 import type { CopyQueue, WholeCopy } from "./copy_queue.ts";
 import type { ForkPlan } from "./fork_plan.ts";
 
-/** A state that a hit has found, in which group and block. */
+/** A state of a hit: its group and block. */
 export type FoundState = Pick<WholeCopy, "group" | "from">;
 
 /** A new branch: what it was planned to share and copy, and the tables of both sequences. */

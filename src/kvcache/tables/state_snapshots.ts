@@ -47,18 +47,18 @@ export class StateSnapshots {
       if (node === undefined || !(path instanceof GroupPath)) continue;
       if (this.#cache.columns!.blockOf(node, group) !== NO_BLOCK) continue;
       path.dropMovingSnapshots();
-      this.#cache.nodes!.setBlock({ node, group, id: own }, path.caching);
+      this.#cache.groupNodes!.setBlock({ node, group, id: own }, path.caching);
     }
   }
 
   /**
-   * Does without the snapshots that no step has taken yet, of one state or all; returns whether
-   * there were any.
+   * Cancels the snapshots that no step has taken yet, of the state in block `from` or of all;
+   * returns whether there were any.
    */
   drop(from?: BlockId): boolean {
     const dropped = this.#copies.cancel(from);
     for (const { to } of dropped) {
-      this.#cache.nodes!.forgetBlock(to);
+      this.#cache.groupNodes!.forgetBlock(to);
       this.#cache.release([to]);
     }
     return dropped.length > 0;
@@ -75,7 +75,7 @@ export class StateSnapshots {
     const to = this.#cache.take(counts, id)[group]![0]!;
     // Making room may have cost the path a node, be it this one.
     if (!this.#cache.has(node)) return this.#cache.release([to]);
-    this.#cache.nodes!.setBlock({ node, group, id: to }, path.caching);
+    this.#cache.groupNodes!.setBlock({ node, group, id: to }, path.caching);
     path.noteSnapshot({ node, group, id: to }, numComputedTokens);
     this.#copies.addSnapshot({ group, from: tables[group]![0]!, to });
   }

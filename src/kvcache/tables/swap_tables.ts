@@ -7,8 +7,8 @@ import type { SwapContents, SwappedSequence, TableEntry } from "../swap/swap_sto
 import { type BlockTables, liveBlocksOf } from "./block_tables.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
-/** What contents are named by. */
-export interface SwapNames {
+/** What the contents of a swap are worked out with. */
+export interface SwapContext {
   readonly groups: readonly CacheSpec[];
   readonly blockSize: number;
   readonly pool: Pool;
@@ -16,12 +16,13 @@ export interface SwapNames {
 }
 
 /**
- * What has to be copied of a sequence so that it can go on where it is: the blocks that it reads,
- * but, with one group, for those at its beginning that others hold and that are findable.
+ * What has to be copied of a sequence so that it can go on where it is: the blocks that it reads.
+ * With one group of full attention its leading blocks are left out as far as others hold them and
+ * the cache finds them.
  */
 export function swapContents(
   { tables, numComputedTokens: numTokens }: SequenceBlocks,
-  { groups, blockSize, pool, cache }: SwapNames,
+  { groups, blockSize, pool, cache }: SwapContext,
 ): SwapContents {
   const numSkipped = cache?.canHit ? numHeldByOthers(tables, cache) : 0;
   const entries = groups.map((cacheKind, group): TableEntry[] => {
@@ -42,7 +43,7 @@ function numHeldByOthers([table]: BlockTables, cache: PrefixCache): number {
   return own < 0 ? table!.length : own;
 }
 
-/** Whether a sequence of which so many leading blocks are found has more in host memory. */
+/** Whether blocks in host memory follow on the cached ones without a gap, and reach further. */
 export function canResume(
   { numTokens, numSkipped }: SwappedSequence,
   numFound: number,
@@ -78,7 +79,7 @@ export function resumedTables(
   });
 }
 
-/** What of a hit a sequence holds that goes on from host memory: its blocks of full attention. */
+/** The blocks of a hit but for windows and states, which a resumed sequence has in host memory. */
 export function fullBlocksOf(groups: readonly CacheSpec[], blocks: BlockTables): BlockTables {
   return blocks.map((ids, group) => groups[group]!.kind === "full" ? liveBlocksOf(ids) : []);
 }

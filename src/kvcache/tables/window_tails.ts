@@ -61,13 +61,13 @@ export class WindowTails {
 
   /** Makes blocks of windows findable at a node where none are and a tail needs them. */
   offer({ node, index, tables, caching }: FullBlock): void {
-    const { groups, columns, nodes } = this.#cache;
+    const { groups, columns, groupNodes } = this.#cache;
     groups.forEach((cache, group) => {
       if (!isWindow(cache) || columns!.blockOf(node, group) !== NO_BLOCK) return;
       const id = tables[group]![index];
       if (id === undefined || id === NO_BLOCK) return;
       if (!isInRange(this.#movingTail(cache), index) && !this.#isKept(cache, index)) return;
-      nodes!.setBlock({ node, group, id }, caching);
+      groupNodes!.setBlock({ node, group, id }, caching);
       this.#moving[group]!.set(index, id);
     });
   }
@@ -88,7 +88,7 @@ export class WindowTails {
         moving.delete(index);
         const node = path[index];
         if (node === undefined || isInRange(tail, index) || this.#isKept(cache, index)) continue;
-        this.#cache.nodes!.dropIdle({ node, group, id });
+        this.#cache.groupNodes!.dropIdle({ node, group, id });
       }
     });
   }

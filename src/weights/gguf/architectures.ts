@@ -16,6 +16,11 @@ export interface Architecture {
   readonly addsOneToNorms?: boolean;
   /** Names of a layer's tensors that differ from those of Llama. */
   readonly names?: Readonly<Record<string, string>>;
+  /**
+   * Special tokens of a SentencePiece vocabulary that leave the white space behind them in a text;
+   * all unless given. GGUF does not say.
+   */
+  readonly leaveSpace?: readonly string[];
   /** Further fields of config.json. */
   readonly fields?: (keys: ArchitectureKeys) => Fields;
 }
@@ -78,6 +83,8 @@ function queryScale(keys: ArchitectureKeys, oddLayers: number): Fields {
 }
 
 const GELU = { hidden_act: "gelu_pytorch_tanh", hidden_activation: "gelu_pytorch_tanh" };
+
+const NAME = "general.architecture";
 
 /** The architectures whose config and tensors are known, by `general.architecture`. */
 const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
@@ -167,6 +174,8 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   phi3: {
     modelType: "phi3",
     names: { "ffn_up": "mlp.gate_up_proj" },
+    // A turn's marks swallow the line break behind them.
+    leaveSpace: ["<unk>", "<s>", "<|endoftext|>"],
     fields: (keys) =>
       definedFields({
         sliding_window: keys.count("attention.sliding_window") || undefined,
@@ -218,15 +227,20 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
 export function architectureOf(
   metadata: Metadata,
 ): { readonly name: string; readonly architecture: Architecture } {
-  const name = metadata.text("general.architecture");
-  if (name === undefined) {
-    throw new StartupError(`${metadata.file}: metadata lacks general.architecture`);
-  }
-  if (!Object.hasOwn(ARCHITECTURES, name)) {
+  const name = metadata.text(NAME);
+  if (name === undefined) throw new StartupError(`${metadata.file}: metadata lacks ${NAME}`);
+  const architecture = knownArchitecture(metadata);
+  if (architecture === undefined) {
     throw new StartupError(
-      `${metadata.file}: general.architecture is ${JSON.stringify(name)}: known are ` +
+      `${metadata.file}: ${NAME} is ${JSON.stringify(name)}: known are ` +
         Object.keys(ARCHITECTURES).join(", "),
     );
   }
-  return { name, architecture: ARCHITECTURES[name]! };
+  return { name, architecture };
+}
+
+/** That of a file which may be a vocabulary alone, for whose model none is needed. */
+export function knownArchitecture(metadata: Metadata): Architecture | undefined {
+  const name = metadata.text(NAME);
+  return name !== undefined && Object.hasOwn(ARCHITECTURES, name) ? ARCHITECTURES[name] : undefined;
 }

@@ -1,4 +1,5 @@
 import { StartupError } from "../../core/errors.ts";
+import { knownArchitecture } from "./architectures.ts";
 import { definedFields, type Fields } from "./json_fields.ts";
 import type { Metadata } from "./metadata.ts";
 import { pieceMerges } from "./piece_merges.ts";
@@ -178,20 +179,19 @@ function vocabOf({ tokens }: Vocabulary): Fields {
 /** Tokens that are found in a text before it is split: control tokens, and those users defined. */
 function addedTokens(metadata: Metadata, vocabulary: Vocabulary): Fields[] {
   const unknown = specialId(metadata, "unknown", vocabulary);
-  // Phi-3's turns swallow the line break behind their marks, which GGUF does not say.
-  const strips = metadata.text("general.architecture") === "phi3" &&
-    metadata.text(MODEL) === "llama";
+  const leaveSpace = metadata.text(MODEL) === "llama"
+    ? knownArchitecture(metadata)?.leaveSpace
+    : undefined;
   return vocabulary.tokens.flatMap((content, id) => {
     const type = vocabulary.types[id];
     const isText = type === TOKEN_TYPE.userDefined;
     if (!isText && type !== TOKEN_TYPE.control && id !== unknown) return [];
-    const stays = !strips || ["<unk>", "<s>", "<|endoftext|>"].includes(content);
     return [{
       id,
       content,
       single_word: false,
       lstrip: false,
-      rstrip: !stays,
+      rstrip: leaveSpace?.includes(content) === false,
       normalized: false,
       special: !isText,
     }];

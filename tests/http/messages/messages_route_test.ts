@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { RequestError } from "../../../src/core/errors.ts";
-import type { ChatMessage, EncodeChatOptions } from "../../../src/http/services.ts";
+import type { ChatMessage, EncodeChatOptions } from "../../../src/http/text_port.ts";
 import { checkMessageStream, MessageError, MessageObject } from "../../support/messages_format.ts";
 import { bytesOf } from "../fake_engine.ts";
 import type { FakeGrammars } from "../fake_grammars.ts";

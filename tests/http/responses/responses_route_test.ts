@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { RequestError } from "../../../src/core/errors.ts";
-import type { ChatMessage } from "../../../src/http/services.ts";
+import type { ChatMessage } from "../../../src/http/text_port.ts";
 import { checkResponseStream, ResponseObject } from "../../support/responses_format.ts";
 import { bytesOf } from "../fake_engine.ts";
 import type { FakeGrammars } from "../fake_grammars.ts";

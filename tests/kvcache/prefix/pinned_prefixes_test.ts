@@ -45,6 +45,12 @@ Deno.test("PinnedPrefixes refuses with the numbers what exceeds the cap, and cha
   const { data } = assertThrows(() => pins.pin("b", "", tokensOf(0, 4)), RequestError);
   assertEquals([data.status, data.code], [400, "pin_limit_exceeded"]);
   assertEquals(data.details, { n_blocks: 2, n_pinned: 3, limit: 4 });
+  const again = assertThrows(
+    () => pins.pin("a", "", tokensOf(0, 12)),
+    RequestError,
+    "0 are pinned",
+  );
+  assertEquals(again.data.details, { n_blocks: 6, n_pinned: 0, limit: 4 }, "its own make room");
   assertEquals([blocks.numFree, blocks.numIdle, pins.numBlocks], before);
   blocks.checkIntegrity();
   assertEquals(pins.pin("a", "", tokensOf(0, 8)), 4, "in place of what the name held");

@@ -36,7 +36,7 @@ function run(letter: number, length: number): number[] {
   return Array.from({ length }, (_, i) => 100 * letter + i);
 }
 
-Deno.test("viewTree() makes runs of chains, and counts finds, holders and ages", () => {
+Deno.test("viewTree() makes runs of chains, and counts hits, holders and ages", () => {
   const asked = new Asked();
   asked.ask([...run(1, 8), ...run(2, 4)]);
   asked.nowMs = 11_000;
@@ -64,7 +64,7 @@ Deno.test("viewTree() cuts a chain where its holders change, and marks pins", ()
   );
 });
 
-Deno.test("What is evicted leaves its finds to what stays above it", () => {
+Deno.test("A node that is evicted leaves its hits to the node above it", () => {
   const asked = new Asked();
   asked.ask([...run(1, 4), ...run(2, 8)]);
   asked.ask([...run(1, 4), ...run(2, 8), 7]);

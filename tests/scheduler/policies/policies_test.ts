@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { RequestError } from "../../../src/core/errors.ts";
 import type { GenerationRequest } from "../../../src/core/generation.ts";
@@ -7,6 +7,7 @@ import {
   MAX_PREFIX_ORDERED,
   MIN_OVERTAKEN,
 } from "../../../src/scheduler/policies/longest_prefix_policy.ts";
+import { FULL, STATE } from "../../support/kv_groups.ts";
 import { requestOf } from "../../support/requests.ts";
 import { runs } from "../../support/runs.ts";
 import { type Arrival, playLoad } from "../../support/scheduling_load.ts";
@@ -102,6 +103,28 @@ Deno.test("priority preempts nobody where all that is less urgent would not be e
   assertEquals(chunksOf(rig.step()).map(([id]) => id), [0, 1]);
   assertEquals(rig.scheduler.stats.numPreemptions, 0);
   rig.finish();
+});
+
+Deno.test("priority preempts nobody while a prompt is computed up to where its states are kept", () => {
+  const rig = new SchedulerRig({
+    groups: [FULL, STATE],
+    blocksPerSlab: [1, 1],
+    maxNumBatchedTokens: 4,
+    schedulingPolicy: "priority",
+    prefixCache: {},
+  });
+  rig.add(request("low", [1, 20], { urgency: -1 }));
+  rig.step();
+  rig.add(request("high", [22, 2], { token: 2, urgency: 2 }));
+  rig.step();
+  rig.add(request("middle", [2, 2], { token: 3, urgency: 1 }));
+  rig.step();
+  assertMatch(
+    rig.scheduler.describeQueue(),
+    /middle\[0\] waits: .* up to where its states are kept/,
+  );
+  rig.finish();
+  assertEquals(rig.scheduler.stats.numPreemptions, 0, "room for a seat is no use to it yet");
 });
 
 Deno.test("priority takes a seat as it takes blocks, and chooses none twice", () => {

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { thinkingOf } from "../../src/server/template_thinking.ts";
+import { thinkingOf } from "../../src/server/served_model.ts";
 import { hasSharedData, readSharedData } from "../tools/templates.ts";
 
 const MARKS = { begin: "<think>", end: "</think>" };
