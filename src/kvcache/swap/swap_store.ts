@@ -51,8 +51,8 @@ export interface SwappedSequence {
  * The first tier below the device: which place of host memory holds which block of which preempted
  * sequence. The memory itself is the runner's.
  *
- *     preempt  -> store -> outs of the next plan: copied before anything is written
- *     readmit  -> load  -> ins of the next plan: copied back before anything is read
+ *     preempt  -> store -> take().outs: the next step copies them before it writes anything
+ *     readmit  -> load  -> take().ins: the next step copies them back before it reads anything
  *     end, reset, no use for it -> drop, at once
  *
  * Its pool is one like the device's, cut for the same groups, and each block in it has one
