@@ -336,7 +336,7 @@ export class BlockManager {
     path?.close();
     // A later hit of the path needs these too, so they are evicted after it.
     for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
-    this.#pool.forgetOwner(id);
+    this.#pool.forgetSequence(id);
     this.#allocator.sequences.delete(id);
     const decision = { type: reason, sequenceId: id, numBlocks };
     this.#onDecision?.(cause === undefined ? decision : { ...decision, ...cause, type: "preempt" });

@@ -157,7 +157,7 @@ export class SwapStore {
     this.#loading.push(...blocks.map(({ place }) => place));
     this.#loadingIds.add(id);
     this.#sequences.delete(id);
-    this.#pool.forgetOwner(id);
+    this.#pool.forgetSequence(id);
     const numBlocks = counts.reduce((sum, count) => sum + count, 0);
     const bytes = this.bytesOf(counts);
     this.#counts.numSwappedInBlocks += numBlocks;
@@ -181,7 +181,7 @@ export class SwapStore {
     const swapped = this.#sequences.get(id);
     if (swapped === undefined) return;
     this.#pool.release(swapped.blocks.map(({ place }) => place));
-    this.#pool.forgetOwner(id);
+    this.#pool.forgetSequence(id);
     this.#sequences.delete(id);
     this.#outs = this.#outs.filter(({ sequenceId }) => sequenceId !== id);
   }
