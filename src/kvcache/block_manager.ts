@@ -184,9 +184,15 @@ export class BlockManager {
     return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
   }
 
-  /** Slabs that an admission leaves free: the watermark or `numKept`, and none if it is alone. */
-  numLeftOver(numKept: number): number {
-    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
+  /**
+   * Slabs that an admission leaves free: the watermark or `numHeadroomSlabs`, and none if it is
+   * alone.
+   */
+  headroomFor(numHeadroomSlabs: number): number {
+    return this.#room.headroomFor({
+      isFirst: this.#allocator.sequences.size === 0,
+      numHeadroomSlabs,
+    });
   }
 
   /**
