@@ -142,7 +142,7 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
 
 /** Blocks that all these groups need for the next step together. */
 export function totalDemand(groups: readonly SequenceGroup[], blocks: BlockManager): Demand {
-  const none: Demand = blocks.groups.map(() => 0);
+  const none: Demand = blocks.cacheGroups.map(() => 0);
   return groups.reduce((sum, group) => addDemands(sum, group.blockDemand(blocks)), none);
 }
 

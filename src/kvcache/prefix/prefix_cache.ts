@@ -299,7 +299,7 @@ export class PrefixCache implements BlockSource {
     }
     this.#pool.mark(id);
     this.#tree.insert(place, tokens, start, id);
-    this.#idle.policy.start(id);
+    this.#idle.policy.becomeCached(id);
     if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
     this.#records.tellStored(id, 0, place.scope);
     return id;
@@ -310,7 +310,7 @@ export class PrefixCache implements BlockSource {
     this.pins.removeAll();
     const numOfNodes = this.columns?.numBlocks ?? this.#tree.numNodes;
     const numMarked = numOfNodes + (this.entries?.numBlocks ?? 0);
-    const numInUse = numMarked - this.#idle.numListed;
+    const numInUse = numMarked - this.#idle.numIdleOffPaths;
     invariant(numInUse === 0, `${numInUse} of ${numMarked} cached blocks are in use`);
     const before = this.#records.numDropped;
     this.#eviction.dropIdle();
