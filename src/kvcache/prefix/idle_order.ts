@@ -61,7 +61,7 @@ export class IdleOrder {
   add(id: BlockId): void {
     const columns = this.#columns;
     if (columns === undefined) this.policy.becomeIdle(id, this.#tree.isLeaf(id));
-    else if (!columns.isCached(id)) this.policy.becomeIdle(id, true); // Nothing is below.
+    else if (!columns.isCached(id)) this.policy.becomeIdle(id, true); // An encoder's: no children.
     else {
       const node = columns.nodeOf(id);
       if (columns.isHeld(node)) return this.#held!.putLast(HELD, id);
