@@ -69,8 +69,8 @@ function copiesOf({ layout: { blocksPerSlab } }: Rig) {
     for (let i = 0; i < 2 * count; i += 2) {
       const block = 2 * group * count + i;
       if (block + 1 >= NUM_SLABS * count) return;
-      swapOuts.push({ group, block, slot: block });
-      swapIns.push({ group, block: block + 1, slot: block, sequenceId: group });
+      swapOuts.push({ group, block, hostBlock: block });
+      swapIns.push({ group, block: block + 1, hostBlock: block, sequenceId: group });
     }
   });
   return { swapOuts, swapIns };
@@ -112,17 +112,17 @@ Deno.test("SwapMemory brings blocks of every group and dtype back bit by bit on 
 
 Deno.test("SwapMemory.copy() copies out before in, and nothing of a sequence of which a bit has changed", async () => {
   const rig = await rigOf(new ReferenceDevice(), MODELS["full attention"]!, "f16");
-  const swapOuts = [0, 1].map((block) => ({ group: 0, block, slot: block + 3 }));
+  const swapOuts = [0, 1].map((block) => ({ group: 0, block, hostBlock: block + 3 }));
   const swapIns = [
-    { group: 0, block: 4, slot: 3, sequenceId: 8 },
-    { group: 0, block: 5, slot: 4, sequenceId: 9 },
-    { group: 0, block: 0, slot: 3, sequenceId: 9 },
+    { group: 0, block: 4, hostBlock: 3, sequenceId: 8 },
+    { group: 0, block: 5, hostBlock: 4, sequenceId: 9 },
+    { group: 0, block: 0, hostBlock: 3, sequenceId: 9 },
   ];
   const blocksOf = () =>
     Promise.all([0, 1, 4, 5].map((block) => blockOf(rig, { group: 0, block })));
   const [first, second, , fifth] = await blocksOf();
   await rig.swap.copy({ ...STEP, swapOuts });
-  rig.swap.bytesAt({ group: 0, slot: 4 })[7]! ^= 1;
+  rig.swap.bytesAt({ group: 0, hostBlock: 4 })[7]! ^= 1;
   assertEquals(await rig.swap.copy({ ...STEP, swapIns }), new Set([9]));
   assertEquals(await blocksOf(), [first, second, first, fifth]);
   assertEquals(rig.warnings, [
