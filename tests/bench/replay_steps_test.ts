@@ -227,6 +227,15 @@ Deno.test("replaySteps() fails where a plan or a draw is another", async () => {
   await assertRejects(() => failing, AssertionError, "step 0 draws something else");
 });
 
+Deno.test("replaySteps() leaves out the line that an engine's end has cut off, and no other", async () => {
+  const { lines } = traced({ numBlocks: 20 }, [{ verb: "submit", request: REQUEST }]);
+  const { numSteps } = await replaySteps(lines);
+  const cut = lines.at(-1)!.slice(0, -9);
+  const replayed = await replaySteps([...lines, cut, ...lines, "{"]);
+  assertEquals(replayed, { numEngines: 2, numSteps: 2 * numSteps, numDraws: 0, numCutLines: 2 });
+  await assertRejects(() => replaySteps([lines[0]!, cut, ...lines.slice(1)]), SyntaxError);
+});
+
 const CONFIG: EngineConfig = {
   modelDir: DEMO_DIR,
   device: "cpu",
@@ -287,7 +296,7 @@ Deno.test("a trace of the bundled model is planned and drawn alike again, after 
     "results",
     "start",
   ]);
-  assertEquals(replayed.numEngines, 2);
+  assertEquals([replayed.numEngines, replayed.numCutLines], [2, 1]);
   assert(replayed.numSteps > 24 && replayed.numDraws > 36, JSON.stringify(replayed));
 });
 
