@@ -19,6 +19,8 @@ export const SLOWEST: readonly string[] = [
   "tests/models/tuned_golden_test.ts",
   "tests/bench/quick_demo_test.ts",
   "tests/e2e/engine_failure_test.ts",
+  "tests/faults/process_faults_test.ts",
+  "tests/faults/isolate_faults_test.ts",
   "tests/e2e/permissions_test.ts",
   "tests/models/equivalence_test.ts",
   "tests/e2e/prefix_cache_test.ts",
