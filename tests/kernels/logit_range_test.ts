@@ -34,8 +34,8 @@ function pack(samples: readonly DrawRequest[]): { words: Uint32Array; dims: Step
     ...{ maxBlocksPerSeq: 1, blockSize: 8, queryTile: 8, splitLen: 8 },
     ...{ maxTokens: length, maxSeqs: length, maxSplits: length },
   });
-  const chunks = samples.map((sample, sequenceId) => ({
-    ...{ sequenceId, tokens: Uint32Array.of(1), start: 0, blockTables: [[sequenceId]], sample },
+  const chunks = samples.map((draw, sequenceId) => ({
+    ...{ sequenceId, tokens: Uint32Array.of(1), start: 0, blockTables: [[sequenceId]], draw },
   }));
   return packer.pack({ step: 0, numTokens: length, chunks });
 }
