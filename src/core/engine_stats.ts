@@ -98,7 +98,7 @@ export const ENGINE_COUNTERS = {
   },
   numLosses: {
     metric: "quire:engine_losses_total",
-    help: "Engines that have died or hung while they were ready, with their KV cache",
+    help: "Engines lost with their KV cache: they failed or hung while they were ready",
   },
   numResumedRequests: {
     metric: "quire:resumed_requests_total",
