@@ -4,6 +4,7 @@ import { ropeStoreKvCall } from "../kernels/kv/rope_store_kv.ts";
 import { normPartsCall } from "../kernels/norm/norm_parts.ts";
 import type { StepDims } from "../kernels/step.ts";
 import { invariant } from "../src/base/invariant.ts";
+import { omitUndefined } from "../src/base/omit_undefined.ts";
 import type { CacheSpec } from "../src/core/cache_group.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { Block } from "./decoder.ts";
@@ -180,8 +181,7 @@ function layerKv(
     ...held.shape,
     QUERIES_ONLY: kvLayer !== undefined,
     ROTARY_DIM: rope === undefined ? 0 : options.rotaryDim ?? headDim,
-    ...scale === undefined ? {} : { SCALE: scale },
-    ...softCap === undefined ? {} : { SOFT_CAP: softCap },
+    ...omitUndefined({ SCALE: scale, SOFT_CAP: softCap }),
     ...queryGrowth && { QUERY_RATE: queryGrowth.rate, QUERY_SPAN: queryGrowth.span },
   };
   return { kv: held.buffer, shape };

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { omitUndefined } from "../src/base/omit_undefined.ts";
 import { parseModelJson } from "../src/core/model_json.ts";
 
 /** What a checkpoint of several modalities says of its text model. */
@@ -40,12 +41,8 @@ export function textPartOf(
   const own = text ?? Settings.parse(json);
   const where = text === undefined || text === null ? file : `${file} text_config`;
   // What a file says of all its models, unless it says otherwise of this one.
-  const fields = { ...defaults, ...definedIn(whole), ...own, model_type: modelType };
+  const fields = { ...defaults, ...omitUndefined(whole), ...own, model_type: modelType };
   return { json: { ...fields, ...plainRope(own, where) }, file: where };
-}
-
-function definedIn(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
 /**

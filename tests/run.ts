@@ -27,8 +27,11 @@ const PROJECTS = ["tests/clients/", "tests/browser/"];
 const SOFTWARE_ADAPTER = ["mesa-vulkan-drivers", "libvulkan1"];
 const PROBE = "Deno.exit((await navigator.gpu?.requestAdapter()) ? 0 : 1)";
 
-/** Files at a time: more than processors, since some wait for timers or for another process. */
-const NUM_JOBS = Number(Deno.env.get("DENO_JOBS") ?? navigator.hardwareConcurrency + 2);
+/**
+ * Files at a time: more than processors, since some wait for timers or for another process, also
+ * once those that compile most have ended.
+ */
+const NUM_JOBS = Number(Deno.env.get("DENO_JOBS") ?? navigator.hardwareConcurrency + 3);
 
 /** For the software adapter: run kernels on the calling thread, keep compiled ones. */
 const ENVIRONMENT: Readonly<Record<string, string>> = {

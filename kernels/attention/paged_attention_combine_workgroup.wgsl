@@ -33,14 +33,14 @@ var<workgroup> sums: array<vec4<f32>, ${LANES}>;
 
 @compute @workgroup_size(${LANES})
 fn paged_attention_combine_workgroup(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let seq = step[STEP_SEQS + GROUP_AT] + group.y * SEQ_WORDS;
+  let seq = step[STEP_SEQS + GROUP_AT] + workgroup_id.y * SEQ_WORDS;
   let splits = num_splits(step[seq + SEQ_CONTEXT_LEN]);
-  let first = step[seq + SEQ_FIRST_SPLIT] * H + group.x * splits;
+  let first = step[seq + SEQ_FIRST_SPLIT] * H + workgroup_id.x * splits;
 //# if HAS_SINKS
-  var best = sinks[group.x];
+  var best = sinks[workgroup_id.x];
 //# else
   var best = -3.4e38;
 //# end
@@ -59,7 +59,7 @@ fn paged_attention_combine_workgroup(
   var sum = vec4(0.0);
   var total = 0.0;
 //# if HAS_SINKS
-  if (lane == 0u) { total = exp(sinks[group.x] - max_score); }
+  if (lane == 0u) { total = exp(sinks[workgroup_id.x] - max_score); }
 //# end
   for (var m0 = 0u; m0 < splits; m0 += LANES) {
     workgroupBarrier();  // nobody reads the last numbers any more
@@ -90,6 +90,6 @@ fn paged_attention_combine_workgroup(
 //# for r in 1..Math.floor(LANES / (D / 4))
     sum += sums[lane + ${r * D / 4}u];
 //# end
-    out[(step[seq + SEQ_FIRST_ROW] * H + group.x) * QUADS + lane] = sum / numbers[0];
+    out[(step[seq + SEQ_FIRST_ROW] * H + workgroup_id.x) * QUADS + lane] = sum / numbers[0];
   }
 }

@@ -28,12 +28,12 @@ const LANES_PER_SPLIT: u32 = ${H / G / HEADS}u;
 
 @compute @workgroup_size(${SPLITS * H / G / HEADS})
 fn paged_attention_decode(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let kv_head = group.y;
+  let kv_head = workgroup_id.y;
   let head = kv_head * ${H / G}u + lane % LANES_PER_SPLIT * ${HEADS}u;
-  let at = group.x * ${SPLITS}u + lane / LANES_PER_SPLIT;
+  let at = workgroup_id.x * ${SPLITS}u + lane / LANES_PER_SPLIT;
   if (at >= step[STEP_NUM_SPLITS + GROUP_AT]) { return; }
   let seq = step[STEP_SEQS + GROUP_AT] + step[step[STEP_SPLITS + GROUP_AT] + at] * SEQ_WORDS;
   let first_in_step = step[seq + SEQ_FIRST_SPLIT];

@@ -35,16 +35,16 @@ const HEAD_GROUPS: u32 = ${H / G / HEADS}u;
 
 @compute @workgroup_size(${LANES})
 fn paged_attention_decode_workgroup(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let kv_head = group.y / HEAD_GROUPS;
-  let first_head = group.y * HEADS;
+  let kv_head = workgroup_id.y / HEAD_GROUPS;
+  let first_head = workgroup_id.y * HEADS;
   // The same for all lanes.
-  let seq = step[STEP_SEQS + GROUP_AT] + step[step[STEP_SPLITS + GROUP_AT] + group.x] * SEQ_WORDS;
+  let seq = step[STEP_SEQS + GROUP_AT] + step[step[STEP_SPLITS + GROUP_AT] + workgroup_id.x] * SEQ_WORDS;
   let first_in_step = step[seq + SEQ_FIRST_SPLIT];
   let context_len = step[seq + SEQ_CONTEXT_LEN];
-  let split = group.x - first_in_step;
+  let split = workgroup_id.x - first_in_step;
   let begin = split_begin(context_len, split);
   let end = min(begin + SPLIT_LEN, context_len);
   let table = step[seq + SEQ_TABLE];

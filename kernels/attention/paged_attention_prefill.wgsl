@@ -32,15 +32,15 @@ const HEADS_PER_KV: u32 = ${H / G}u;
 
 @compute @workgroup_size(${QUERIES * H / G})
 fn paged_attention_prefill(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 //# if SUBGROUPS
   @builtin(subgroup_invocation_id) subgroup_lane: u32,
 //# end
 ) {
-  let kv_head = group.y;
+  let kv_head = workgroup_id.y;
   let head = kv_head * HEADS_PER_KV + lane % HEADS_PER_KV;
-  let tile = step[STEP_TILES] + group.x * TILE_WORDS;
+  let tile = step[STEP_TILES] + workgroup_id.x * TILE_WORDS;
   let num_rows = step[tile + TILE_NUM_ROWS];
 //# if SUBGROUPS
   // Lanes past the last row compute it again and do not store it.

@@ -39,13 +39,13 @@ var<workgroup> splits: array<vec2<f32>, HEADS>;
 
 @compute @workgroup_size(${LANES})
 fn paged_attention_prefill_splits_workgroup(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let kv_head = group.y / QUERY_GROUPS;
-  let tile = step[STEP_TILES] + group.x * TILE_WORDS;
+  let kv_head = workgroup_id.y / QUERY_GROUPS;
+  let tile = step[STEP_TILES] + workgroup_id.x * TILE_WORDS;
   let pairs = step[tile + TILE_NUM_ROWS] * HEADS_PER_KV;
-  let first_pair = group.y % QUERY_GROUPS * HEADS;
+  let first_pair = workgroup_id.y % QUERY_GROUPS * HEADS;
   // The same for all lanes.
   if (first_pair >= pairs) { return; }
   let first_row = step[tile + TILE_FIRST_ROW];

@@ -51,13 +51,13 @@ fn block_of(table: u32, p: u32) -> u32 {
 
 @compute @workgroup_size(128)
 fn paged_attention_prefill_workgroup(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let kv_head = group.y / ROW_GROUPS;
-  let tile = step[STEP_TILES] + group.x * TILE_WORDS;
+  let kv_head = workgroup_id.y / ROW_GROUPS;
+  let tile = step[STEP_TILES] + workgroup_id.x * TILE_WORDS;
   let rows = step[tile + TILE_NUM_ROWS] * HEADS_PER_KV;
-  let first = group.y % ROW_GROUPS * 64u;
+  let first = workgroup_id.y % ROW_GROUPS * 64u;
   // The same for all lanes.
   if (first >= rows) { return; }
   let first_row = step[tile + TILE_FIRST_ROW];

@@ -36,10 +36,10 @@ fn weight_row(n0: u32, m: u32) -> u32 {
 
 @compute @workgroup_size(${LANES})
 fn expert_gemm(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  if (!has_entry(group.y)) { return; }
-  gemm_tile(group, groups, index);
+  if (!has_entry(workgroup_id.y)) { return; }
+  gemm_tile(workgroup_id, groups, index);
 }

@@ -35,7 +35,7 @@ fn weight_row(n: u32, half: u32) -> u32 { return expert_row(n, half); }
 // all lanes reach a barrier.
 @compute @workgroup_size(THREADS)
 fn expert_matmul(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 //# if SUBGROUPS
@@ -43,10 +43,10 @@ fn expert_matmul(
   @builtin(subgroup_size) subgroup_size: u32,
 //# end
 ) {
-  if (!has_entry(group.y)) { return; }
+  if (!has_entry(workgroup_id.y)) { return; }
 //# if SUBGROUPS
-  tile(Invocation(group, groups, index, subgroup_lane), subgroup_size);
+  tile(Invocation(workgroup_id, groups, index, subgroup_lane), subgroup_size);
 //# else
-  tile(Invocation(group, groups, index), 0u);
+  tile(Invocation(workgroup_id, groups, index), 0u);
 //# end
 }

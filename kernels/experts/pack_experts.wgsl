@@ -30,10 +30,10 @@ var<workgroup> own: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn pack_experts(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let expert = group.x;
+  let expert = workgroup_id.x;
   let num_pairs = step[STEP_NUM_TOKENS] * TOP_K;
   let run = (num_pairs + LANES - 1u) / LANES;
   let begin = min(lane * run, num_pairs);

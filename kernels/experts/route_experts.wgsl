@@ -34,10 +34,10 @@ fn key(l: f32) -> u32 {
 
 @compute @workgroup_size(LANES)
 fn route_experts(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let t = group.x;
+  let t = workgroup_id.x;
   if (t >= step[STEP_NUM_TOKENS]) { return; }
   let row = t * E;
   for (var e = lane; e < E; e += LANES) {

@@ -43,12 +43,12 @@ fn damage(word: u32) -> u32 {
 
 @compute @workgroup_size(LANES)
 fn find_kv_damage(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
   let layer = groups.y - 1u;
-  if (group.y != layer) { return; }
+  if (workgroup_id.y != layer) { return; }
   let seq = step[STEP_SEQS + GROUP_AT];
   let context_len = step[seq + SEQ_CONTEXT_LEN];
   let table = step[seq + SEQ_TABLE];
@@ -57,7 +57,7 @@ fn find_kv_damage(
 //# end
   let end = (context_len + BLOCK_SIZE - 1u) / BLOCK_SIZE * CHECKED;
   var first = FINITE;
-  for (var i = group.x * LANES + lane; i < end; i += GROUPS * LANES) {
+  for (var i = workgroup_id.x * LANES + lane; i < end; i += GROUPS * LANES) {
     let block = i / CHECKED;
     let position = block * BLOCK_SIZE + i % CHECKED / VECTOR % BLOCK_SIZE;
     if (position >= context_len) { continue; }

@@ -37,18 +37,18 @@ const LANES_R: u32 = ${ROWS / TILE_R}u;
 var<workgroup> x_tile: array<vec4<f32>, ${ROWS * (FOURS + 1)}>;
 var<workgroup> w_tile: array<vec4<${STAGED}>, ${COLUMNS * (FOURS + 1)}>;
 
-fn gemm_tile(group: vec3<u32>, groups: vec3<u32>, index: u32) {
+fn gemm_tile(workgroup_id: vec3<u32>, groups: vec3<u32>, index: u32) {
 //# if EXPERTS
-  let entry = take_entry(group.y);
+  let entry = take_entry(workgroup_id.y);
   let r0 = entry.first;
   let rows = entry.end;
 //# else
   let rows = step[args.ROWS_WORD];
-  let r0 = group.y * ${ROWS}u;
+  let r0 = workgroup_id.y * ${ROWS}u;
 //# end
   // As in _matmul_tile.wgsl.
   let K4 = min(row_fours(), arrayLength(&x));
-  let n0 = (group.z * groups.x + group.x) * ${OUTPUTS}u;
+  let n0 = (workgroup_id.z * groups.x + workgroup_id.x) * ${OUTPUTS}u;
   // The same for all lanes: the surplus of a folded grid.
   if (n0 >= args.N) { return; }
   let slice = index / (LANES_R * LANES_M);

@@ -35,17 +35,17 @@ var<workgroup> squares: array<f32, ${LANES * SLICES * TILE_R}>;
 /// whole subgroups reach subgroup operations (Tint) judges a structure as one. 0 without subgroups.
 fn tile(at: Invocation, subgroup_size: u32) {
 //# if EXPERTS
-  let entry = take_entry(at.group.y);
+  let entry = take_entry(at.workgroup_id.y);
   let r0 = entry.first;
   let rows = entry.end;
 //# else
   let rows = step[args.ROWS_WORD];
-  let r0 = at.group.y * ${TILE_R}u;
+  let r0 = at.workgroup_id.y * ${TILE_R}u;
 //# end
   // No row is longer than x. Of an argument that alone bounds a loop, lavapipe compiles the kernel
   // again for each value, and again whenever it changes.
   let K4 = min(row_fours(), arrayLength(&x));
-  let tile0 = (at.group.z * at.groups.x + at.group.x) * LANES;
+  let tile0 = (at.workgroup_id.z * at.groups.x + at.workgroup_id.x) * LANES;
   // Rows and outputs past the end repeat the last one; they are computed and not stored.
 //# for r in 0..TILE_R
 //# if GATHER

@@ -29,10 +29,10 @@ var<workgroup> lane_absmax: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn cast_rows_f16(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let row = group.x;
+  let row = workgroup_id.x;
   if (row >= step[${ROWS_WORD}u]) { return; }
   var fours = vec4<f32>();
   for (var k = lane; k < K4; k += LANES) { fours = max(fours, abs(x[row * K4 + k])); }

@@ -23,9 +23,9 @@
 
 @compute @workgroup_size(${LANES})
 fn gemm(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  gemm_tile(group, groups, index);
+  gemm_tile(workgroup_id, groups, index);
 }

@@ -73,17 +73,17 @@ var<workgroup> sums: array<f32, SUBGROUPS * SHARES * AREA>;
 
 @compute @workgroup_size(LANES)
 fn gemm_subgroup_matrix(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_id) id: vec3<u32>,
   @builtin(subgroup_id) subgroup: u32,
 ) {
   let index = id.x;
   let rows = step[args.ROWS_WORD];
-  let r0 = group.y * ROWS;
+  let r0 = workgroup_id.y * ROWS;
   // As in _matmul_tile.wgsl.
   let K4 = min(row_fours(), arrayLength(&x));
-  let n0 = (group.z * groups.x + group.x) * ${OUTPUTS}u;
+  let n0 = (workgroup_id.z * groups.x + workgroup_id.x) * ${OUTPUTS}u;
   // The same for all lanes: the surplus of a folded grid.
   if (n0 >= args.N) { return; }
   // The subgroup's share of the staged inputs.

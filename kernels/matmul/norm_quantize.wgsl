@@ -26,10 +26,10 @@ const LANES: u32 = ${LANES}u;
 
 @compute @workgroup_size(LANES)
 fn norm_quantize(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let row = group.x;
+  let row = workgroup_id.x;
 //# if GATHER
   let source = step[step[STEP_DRAWS] + row * DRAW_WORDS + DRAW_ROW] * K4;
 //# else

@@ -56,13 +56,13 @@ var<workgroup> w_scales: array<f32, ${4 * COLUMNS}>;
 
 @compute @workgroup_size(${LANES})
 fn w8a8_gemm(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
   let rows = step[args.ROWS_WORD];
-  let r0 = group.y * ${ROWS}u;
-  let n0 = (group.z * groups.x + group.x) * ${OUTPUTS}u;
+  let r0 = workgroup_id.y * ${ROWS}u;
+  let n0 = (workgroup_id.z * groups.x + workgroup_id.x) * ${OUTPUTS}u;
   // The same for all lanes: the surplus of a folded grid.
   if (n0 >= args.N) { return; }
   let slice = index / (LANES_R * LANES_M);

@@ -48,13 +48,13 @@ const SLICES: u32 = ${SLICES}u;
 @compute @workgroup_size(${LANES * SLICES})
 fn w8a8_matmul(at: Invocation) {
   let rows = step[args.ROWS_WORD];
-  let r0 = at.group.y * ${TILE_R}u;
+  let r0 = at.workgroup_id.y * ${TILE_R}u;
 //# if SLICES == 1
   let slice = 0u;
 //# else
   let slice = at.index % SLICES;
 //# end
-  let n0 = ((at.group.z * at.groups.x + at.group.x) * LANES + at.index / SLICES) * ${TILE_N}u;
+  let n0 = ((at.workgroup_id.z * at.groups.x + at.workgroup_id.x) * LANES + at.index / SLICES) * ${TILE_N}u;
 //# if SLICES == 1 && !SUBGROUPS
   if (n0 >= args.N) { return; }
 //# end

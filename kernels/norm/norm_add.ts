@@ -1,3 +1,4 @@
+import { omitUndefined } from "../../src/base/omit_undefined.ts";
 import {
   type DeviceBuffer,
   type Kernel,
@@ -47,7 +48,7 @@ export function normAddCall(
   buffers: Readonly<Record<"step" | "x" | "weight" | "y", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(normAdd, {
-    ...(label === undefined ? {} : { label }),
+    ...omitUndefined({ label }),
     constants: { E, EPS: eps, SCALE: Math.fround(scale), LANES: lanes },
     buffers,
     workgroups: ({ numTokens }) => [numTokens, 1, 1],

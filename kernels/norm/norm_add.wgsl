@@ -21,11 +21,11 @@ const LANES: u32 = ${LANES}u;
 
 @compute @workgroup_size(LANES)
 fn norm_add(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  if (group.x >= step[STEP_NUM_TOKENS]) { return; }
-  let row = group.x * E4;
+  if (workgroup_id.x >= step[STEP_NUM_TOKENS]) { return; }
+  let row = workgroup_id.x * E4;
   var sum = 0.0;
   for (var e = lane; e < E4; e += LANES) {
     let v = x[row + e];

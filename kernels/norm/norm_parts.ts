@@ -1,3 +1,4 @@
+import { omitUndefined } from "../../src/base/omit_undefined.ts";
 import {
   type DeviceBuffer,
   type Kernel,
@@ -49,7 +50,7 @@ export function normPartsCall(
   buffers: Readonly<Record<"step" | "weight" | "rows", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(normParts, {
-    ...(label === undefined ? {} : { label }),
+    ...omitUndefined({ label }),
     constants: { FIRST: first, SECOND: second, STRIDE: stride, EPS: eps, LANES: lanes },
     buffers,
     workgroups: ({ numTokens }) => [numTokens, second === 0 ? 1 : 2, 1],

@@ -19,19 +19,19 @@ const LANES: u32 = ${LANES}u;
 
 @compute @workgroup_size(LANES)
 fn norm_parts(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  if (group.x >= step[STEP_NUM_TOKENS]) { return; }
-  let first = group.y * ${FIRST / 4}u;
-  let end = ${FIRST / 4}u + group.y * ${SECOND / 4}u;
-  let row = group.x * ${STRIDE / 4}u;
+  if (workgroup_id.x >= step[STEP_NUM_TOKENS]) { return; }
+  let first = workgroup_id.y * ${FIRST / 4}u;
+  let end = ${FIRST / 4}u + workgroup_id.y * ${SECOND / 4}u;
+  let row = workgroup_id.x * ${STRIDE / 4}u;
   var sum = 0.0;
   for (var e = first + lane; e < end; e += LANES) {
     let v = rows[row + e];
     sum += dot(v, v);
   }
-  let scale = row_inverse_rms(lane, sum, select(${FIRST}.0, ${SECOND}.0, group.y == 1u));
+  let scale = row_inverse_rms(lane, sum, select(${FIRST}.0, ${SECOND}.0, workgroup_id.y == 1u));
   for (var e = first + lane; e < end; e += LANES) {
     rows[row + e] = rows[row + e] * scale * weight[e];
   }

@@ -20,15 +20,15 @@ const E: u32 = ${E}u;
 
 @compute @workgroup_size(LANES)
 fn pool_rows(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let e = group.x * LANES + lane;
-  if (e >= E || group.y >= step[STEP_NUM_POOLINGS]) { return; }
-  let pool = step[STEP_POOLINGS] + group.y * POOLING_WORDS;
+  let e = workgroup_id.x * LANES + lane;
+  if (e >= E || workgroup_id.y >= step[STEP_NUM_POOLINGS]) { return; }
+  let pool = step[STEP_POOLINGS] + workgroup_id.y * POOLING_WORDS;
   let first = step[pool + POOLING_FIRST_ROW];
   let end = first + step[pool + POOLING_NUM_ROWS];
-  var sum = out[group.y * E + e];
+  var sum = out[workgroup_id.y * E + e];
   for (var row = first; row < end; row++) { sum += x[row * E + e]; }
-  out[group.y * E + e] = sum;
+  out[workgroup_id.y * E + e] = sum;
 }

@@ -1,3 +1,4 @@
+import { omitUndefined } from "../../src/base/omit_undefined.ts";
 import {
   type DeviceBuffer,
   type Kernel,
@@ -71,7 +72,7 @@ export function rmsNormCall(
   buffers: Readonly<Record<"step" | "x" | "weight" | "out", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(rmsNorm, {
-    ...(label === undefined ? {} : { label }),
+    ...omitUndefined({ label }),
     constants: { ...shape, GATHER: rows === "draws" },
     buffers,
     workgroups: (dims) => {

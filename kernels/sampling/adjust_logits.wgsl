@@ -26,13 +26,13 @@ const CHUNK: u32 = ${ADJUST_CHUNK}u;
 
 @compute @workgroup_size(LANES)
 fn adjust_logits(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let record = step[STEP_ADJUSTS] + group.y * ADJUST_WORDS;
+  let record = step[STEP_ADJUSTS] + workgroup_id.y * ADJUST_WORDS;
   let row = step[record + ADJUST_DRAW] * args.V;
-  let first = group.x * CHUNK + lane;
-  let end = (group.x + 1u) * CHUNK;
+  let first = workgroup_id.x * CHUNK + lane;
+  let end = (workgroup_id.x + 1u) * CHUNK;
   let num_tokens = step[record + ADJUST_NUM_TOKENS];
   for (var i = first; i < min(end, num_tokens); i += LANES) { adjust(record, row, i, num_tokens); }
   if (step[record + ADJUST_NUM_ALLOWED] == 0u) { return; }

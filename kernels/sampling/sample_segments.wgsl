@@ -23,12 +23,12 @@
 
 @compute @workgroup_size(SEGMENT_LANES)
 fn sample_segments(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let draw = step[STEP_DRAWS] + group.y * DRAW_WORDS;
+  let draw = step[STEP_DRAWS] + workgroup_id.y * DRAW_WORDS;
   //# if REPORT
   if (step[draw + DRAW_NUM_LOGPROBS] == 0u) { return; }
   //# end
-  put_segment(group.y, group.x * SEGMENT_LANES + lane, draw);
+  put_segment(workgroup_id.y, workgroup_id.x * SEGMENT_LANES + lane, draw);
 }

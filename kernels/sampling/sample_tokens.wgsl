@@ -42,17 +42,17 @@ struct Row {
 
 @compute @workgroup_size(LANES)
 fn sample_tokens(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let draw = step[STEP_DRAWS] + group.x * DRAW_WORDS;
+  let draw = step[STEP_DRAWS] + workgroup_id.x * DRAW_WORDS;
   //# if FUSED
-  for (var s = lane; s < num_segments(); s += LANES) { put_segment(group.x, s, draw); }
+  for (var s = lane; s < num_segments(); s += LANES) { put_segment(workgroup_id.x, s, draw); }
   storageBarrier();  // all segments are summed up
   workgroupBarrier();
   //# end
   let temperature = bitcast<f32>(step[draw + DRAW_TEMPERATURE]);
-  var row = Row(group.x * args.V, group.x * SEGMENT_PLANES * args.M, draw, LOWEST, 1.0);
+  var row = Row(workgroup_id.x * args.V, workgroup_id.x * SEGMENT_PLANES * args.M, draw, LOWEST, 1.0);
   var mine = Best(LOWEST, NO_TOKEN);
   for (var s = lane; s < num_segments(); s += LANES) {
     let token = segments[row.segments + SEGMENT_TOKEN * args.M + s];
@@ -68,7 +68,7 @@ fn sample_tokens(
     row.inverse_t = 1.0 / temperature;
     chosen = sample_token(lane, row);
   }
-  let out = (step[STEP_FIRST_DRAW] + group.x) * SAMPLED_WORDS;
+  let out = (step[STEP_FIRST_DRAW] + workgroup_id.x) * SAMPLED_WORDS;
   if (lane == 0u) { sampled[out + SAMPLED_TOKEN] = chosen; }
   if (step[draw + DRAW_NUM_LOGPROBS] > 0u) { put_logprob(lane, row, out, chosen); }
 }

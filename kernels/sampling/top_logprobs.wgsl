@@ -23,19 +23,19 @@
 
 @compute @workgroup_size(LANES)
 fn top_logprobs(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let draw = step[STEP_DRAWS] + group.x * DRAW_WORDS;
+  let draw = step[STEP_DRAWS] + workgroup_id.x * DRAW_WORDS;
   let wanted = step[draw + DRAW_NUM_LOGPROBS];
   if (wanted == 0u) { return; }
   //# if FUSED
-  for (var s = lane; s < num_segments(); s += LANES) { put_segment(group.x, s, draw); }
+  for (var s = lane; s < num_segments(); s += LANES) { put_segment(workgroup_id.x, s, draw); }
   storageBarrier();  // all segments are summed up
   workgroupBarrier();
   //# end
-  let base = group.x * SEGMENT_PLANES * args.M;
-  let out = (step[STEP_FIRST_DRAW] + group.x) * SAMPLED_WORDS;
+  let base = workgroup_id.x * SEGMENT_PLANES * args.M;
+  let out = (step[STEP_FIRST_DRAW] + workgroup_id.x) * SAMPLED_WORDS;
   var last = best_segment(lane, base);
   let log_total = last.value + log(total(lane, base, last.value));
   if (lane == 0u) { sampled[out + SAMPLED_LOGPROB] = bitcast<u32>(log_total); }
@@ -45,7 +45,7 @@ fn top_logprobs(
       sampled[out + SAMPLED_TOP + 2u * i + 1u] = bitcast<u32>(last.value - log_total);
     }
     if (i + 2u < wanted) {
-      take_out(lane, group.x * args.V, base, last);
+      take_out(lane, workgroup_id.x * args.V, base, last);
       last = best_segment(lane, base);
     }
   }

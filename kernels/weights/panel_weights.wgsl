@@ -14,20 +14,20 @@
 
 @compute @workgroup_size(8)
 fn panel_weights(
-  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(workgroup_id) workgroup_id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let row = group.y * 8u + lane;
+  let row = workgroup_id.y * 8u + lane;
   if (row >= args.ROWS) { return; }
-  let to = vec2(group.x * 8u + lane, group.y);
-  if (group.x >= args.PIECES) {
-    let first = 4u * (group.x - args.PIECES);
+  let to = vec2(workgroup_id.x * 8u + lane, workgroup_id.y);
+  if (workgroup_id.x >= args.PIECES) {
+    let first = 4u * (workgroup_id.x - args.PIECES);
     textureStore(out, to, vec4(
       scale_word(row, first), scale_word(row, first + 1u),
       scale_word(row, first + 2u), scale_word(row, first + 3u)));
     return;
   }
-  textureStore(out, to, w[row * args.PIECES + group.x]);
+  textureStore(out, to, w[row * args.PIECES + workgroup_id.x]);
 }
 
 fn scale_word(row: u32, i: u32) -> u32 {

@@ -183,6 +183,11 @@ export interface Batch {
   readonly numTokens: number;
 }
 
+/** Whether blocks are copied to host memory or back. */
+export function hasSwaps({ swapOuts, swapIns }: Pick<Batch, "swapOuts" | "swapIns">): boolean {
+  return (swapOuts ?? swapIns) !== undefined;
+}
+
 /** The steps that a plan stands for: those of the chunk with most; 1 where none has any. */
 export function numPlanSteps({ chunks }: Pick<Batch, "chunks">): number {
   return Math.max(1, ...chunks.map(numStepsOf));

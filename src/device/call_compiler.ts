@@ -1,6 +1,7 @@
 import { KernelError } from "../core/errors.ts";
 import { ArgumentBuffers } from "./argument_buffers.ts";
 import { basedCall } from "./binding_base.ts";
+import { withErrorScopes } from "./error_scopes.ts";
 import { bindingResource } from "./gpu_memory.ts";
 import { ARGS_BINDING, type KernelCall } from "./kernel.ts";
 import { hasArgs, PipelineCache } from "./pipeline_cache.ts";
@@ -47,22 +48,25 @@ export class CallCompiler {
     layout: GPUBindGroupLayout,
     offsets: readonly number[],
   ): Promise<GPUBindGroup> {
-    this.#device.pushErrorScope("validation");
-    const bindGroup = this.#device.createBindGroup({
-      label: call.label,
-      layout,
-      entries: [
-        ...call.buffers.map((buffer, binding) => ({
-          binding,
-          resource: bindingResource(buffer, offsets[binding]!),
-        })),
-        ...hasArgs(call)
-          ? [{ binding: ARGS_BINDING, resource: { buffer: this.#arguments.get(call) } }]
-          : [],
-      ],
-    });
-    const error = await this.#device.popErrorScope();
+    const { made, error } = await withErrorScopes(
+      this.#device,
+      ["validation"],
+      () =>
+        this.#device.createBindGroup({
+          label: call.label,
+          layout,
+          entries: [
+            ...call.buffers.map((buffer, binding) => ({
+              binding,
+              resource: bindingResource(buffer, offsets[binding]!),
+            })),
+            ...hasArgs(call)
+              ? [{ binding: ARGS_BINDING, resource: { buffer: this.#arguments.get(call) } }]
+              : [],
+          ],
+        }),
+    );
     if (error) throw new KernelError(call.kernelName, `${call.label}: ${error.message}`);
-    return bindGroup;
+    return made;
   }
 }

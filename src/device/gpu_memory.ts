@@ -1,4 +1,5 @@
 import { invariant } from "../base/invariant.ts";
+import { withErrorScopes } from "./error_scopes.ts";
 import type { DeviceBuffer } from "./kernel.ts";
 
 /** A buffer of a WebGPU device. */
@@ -35,12 +36,7 @@ export async function allocate<M>(
   { label, bytes }: { readonly label: string; readonly bytes: number },
   make: () => M,
 ): Promise<M> {
-  device.pushErrorScope("out-of-memory");
-  device.pushErrorScope("validation");
-  const memory = make();
-  const invalid = await device.popErrorScope();
-  const outOfMemory = await device.popErrorScope();
-  const problem = invalid ?? outOfMemory;
-  if (problem) throw new RangeError(`${label} (${bytes} bytes): ${problem.message}`);
-  return memory;
+  const { made, error } = await withErrorScopes(device, ["validation", "out-of-memory"], make);
+  if (error) throw new RangeError(`${label} (${bytes} bytes): ${error.message}`);
+  return made;
 }

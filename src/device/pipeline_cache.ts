@@ -1,4 +1,5 @@
 import { KernelError } from "../core/errors.ts";
+import { withErrorScopes } from "./error_scopes.ts";
 import { ARGS_BINDING, type Binding, type KernelCall } from "./kernel.ts";
 import { expandWgsl } from "./wgsl_template.ts";
 
@@ -47,19 +48,21 @@ export class PipelineCache {
     }));
     const layout = this.#layout(forms, hasArgs(call));
     // A driver's refusal of a sound kernel is an internal error.
-    this.#device.pushErrorScope("internal");
-    this.#device.pushErrorScope("validation");
-    const module = this.#device.createShaderModule({ label: call.kernelName, code });
-    const pipeline = this.#device.createComputePipeline({
-      label: call.label,
-      layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module, entryPoint: call.kernelName },
-    });
-    const invalid = await this.#device.popErrorScope();
-    const refused = await this.#device.popErrorScope();
-    const error = invalid ?? refused;
+    const { made, error } = await withErrorScopes(
+      this.#device,
+      ["validation", "internal"],
+      () =>
+        this.#device.createComputePipeline({
+          label: call.label,
+          layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+          compute: {
+            module: this.#device.createShaderModule({ label: call.kernelName, code }),
+            entryPoint: call.kernelName,
+          },
+        }),
+    );
     if (error) throw new KernelError(call.kernelName, error.message);
-    return { pipeline, layout };
+    return { pipeline: made, layout };
   }
 
   #layout(bindings: readonly BindingForm[], hasArgs: boolean): GPUBindGroupLayout {

@@ -4,7 +4,7 @@ import type { SwapCosts, SwapTimes } from "../core/swap_space.ts";
 const MIB = 2 ** 20;
 
 /** Of what was measured before, so much counts at the next step. */
-const MEMORY = 63 / 64;
+const DECAY = 63 / 64;
 
 /** Steps whose number of tokens varies less, as a share of its mean, do not tell what one takes. */
 const MIN_SPREAD = 0.1;
@@ -22,8 +22,8 @@ class Rate {
   /** Takes in that `amount` took so many milliseconds. */
   note(amount: number, ms: number): void {
     if (amount === 0) return;
-    this.#amount = MEMORY * this.#amount + amount;
-    this.#ms = MEMORY * this.#ms + ms;
+    this.#amount = DECAY * this.#amount + amount;
+    this.#ms = DECAY * this.#ms + ms;
   }
 
   /** Milliseconds of one; undefined before any. */
@@ -72,7 +72,7 @@ export class CostMeter {
 
   #noteStep(numTokens: number, ms: number): void {
     const step = [1, numTokens, ms, numTokens * numTokens, numTokens * ms];
-    this.#sums = this.#sums.map((sum, i) => MEMORY * sum + step[i]!);
+    this.#sums = this.#sums.map((sum, i) => DECAY * sum + step[i]!);
   }
 
   get #costs(): SwapCosts | undefined {

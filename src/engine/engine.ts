@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { EventLoopPing } from "../base/event_loop_ping.ts";
-import type { Batch, ChunkResult } from "../core/batch.ts";
+import { type Batch, type ChunkResult, hasSwaps } from "../core/batch.ts";
 import type { CurvePoint, EngineCommand } from "../core/engine_command.ts";
 import { RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
@@ -240,7 +240,7 @@ export class Engine {
     const events = this.#scheduler.commit(batch, results);
     const time = this.#times.end();
     // With copies a step takes longer than what it computes.
-    if ((batch.swapOuts ?? batch.swapIns) === undefined) this.#pace?.note(batch, time);
+    if (!hasSwaps(batch)) this.#pace?.note(batch, time);
     this.#noteCosts(batch, time);
     notes?.ended(this.#times.totals);
     this.#numAdvances++;

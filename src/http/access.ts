@@ -84,7 +84,7 @@ function accountsOf(
 }
 
 /** The key that this request was admitted with; undefined where the server asks for none. */
-export function presentedKey(c: Context): string | undefined {
+export function acceptedKey(c: Context): string | undefined {
   return c.get(KEY);
 }
 

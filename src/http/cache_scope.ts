@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
 import type { Context } from "hono";
-import { presentedKey } from "./access.ts";
+import { acceptedKey } from "./access.ts";
 
 /**
  * Names the scope in which a request may share KV with others, or undefined for the open scope.
@@ -16,7 +16,7 @@ export function cacheScope(
   secret: Uint8Array,
   salt: string | null | undefined,
 ): string | undefined {
-  const key = presentedKey(c);
+  const key = acceptedKey(c);
   if (key === undefined && (salt === undefined || salt === null)) return undefined;
   return nameUnder(secret, [["key", key], ["salt", salt ?? undefined]]);
 }
@@ -26,7 +26,7 @@ export function cacheScope(
  * whatever the salt; undefined where the server asks for no key. The name does not reveal the key.
  */
 export function requestOwner(c: Context, secret: Uint8Array): string | undefined {
-  const key = presentedKey(c);
+  const key = acceptedKey(c);
   return key === undefined ? undefined : nameUnder(secret, [["owner", key]]);
 }
 

@@ -53,9 +53,9 @@ export function contentCoding(c: Context): string | undefined {
 }
 
 /**
- * A body, unpacked as it is read: what is not read is not unpacked, so whoever stops at a limit has
- * spent no more than that. Reading fails with a {@link RequestError} where the body is not what the
- * coding says.
+ * A body, unpacked as it is read: what is not read is not unpacked, so a reader that stops at a
+ * limit has spent no more than that. Reading fails with a {@link RequestError} where the body is
+ * not what the coding says.
  */
 export function unpack(
   body: ReadableStream<Uint8Array>,
@@ -79,7 +79,7 @@ async function* chunksOf(
   try {
     yield* packed.pipe(decoder);
   } catch (error) {
-    // A body that breaks off is described by whoever reads it.
+    // A body that breaks off is described by its reader.
     if (failure !== undefined) throw failure;
     const reason = error instanceof Error ? error.message : String(error);
     throw new RequestError(`The body is not ${coding}, as its header says: ${reason}`, {

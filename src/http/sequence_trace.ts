@@ -68,7 +68,7 @@ export function describeTrace(
   return lines;
 }
 
-/** A decision as it is told to whoever sent the request, who is to learn of no other one. */
+/** A decision as it is told to a request's own client, which is to learn of no other one. */
 export function withoutOthers({ otherRequestId: _, ...decision }: LoggedDecision): LoggedDecision {
   return decision;
 }

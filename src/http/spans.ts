@@ -30,7 +30,7 @@ export interface EndedSpan {
   readonly children?: readonly EndedSpan[];
 }
 
-/** Records spans, as whoever traces requests across services wants them. */
+/** Records spans, for those who trace requests across services. */
 export interface Spans {
   /**
    * Takes the place of the request that is handled now; spans that are given to the returned

@@ -4,7 +4,7 @@ import { RequestError } from "../core/errors.ts";
 import type { Services } from "./services.ts";
 
 /**
- * `GET /`: the window for browsers; whoever does not ask for HTML is led to the page of the API.
+ * `GET /`: the window for browsers; a client that does not ask for HTML is led to the API's page.
  */
 export function indexRoute(services: Services): Handler {
   const window = windowRoute(services);

@@ -1,3 +1,4 @@
+import { omitUndefined } from "../base/omit_undefined.ts";
 import { beginHash, type ContentHash, type Digest } from "./content_hash.ts";
 import { HubError, NetworkError, ProtocolError } from "./hub_errors.ts";
 import type { HubHttp, HubResponse } from "./hub_http.ts";
@@ -142,7 +143,7 @@ class BlobDownload {
       url: this.#task.url,
       timeoutMs,
       follow: "all",
-      ...(range === undefined ? {} : { headers: range }),
+      ...omitUndefined({ headers: range }),
     });
     let numToSkip = this.#offset - this.#beginningOf(response);
     for await (const chunk of response.chunks()) {

@@ -1,3 +1,4 @@
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { Environment } from "../core/environment.ts";
 import { StartupError } from "../core/errors.ts";
 
@@ -44,7 +45,7 @@ export function hubSettings(env: Environment): HubSettings {
   return {
     cacheDir: cacheDir === undefined ? `${home}/hub` : expand(cacheDir, env),
     endpoint: endpointOf(env),
-    ...(token === undefined ? {} : { token }),
+    ...omitUndefined({ token }),
     isOffline: isTrue(firstOf(env.HF_HUB_OFFLINE, env.TRANSFORMERS_OFFLINE)),
     etagTimeoutMs: timeoutMs(env, "HF_HUB_ETAG_TIMEOUT"),
     downloadTimeoutMs: timeoutMs(env, "HF_HUB_DOWNLOAD_TIMEOUT"),

@@ -1,3 +1,4 @@
+import { omitUndefined } from "../base/omit_undefined.ts";
 import { StartupError } from "../core/errors.ts";
 
 /** A model by name: a repository, which of its revisions, and which of its files. */
@@ -41,7 +42,7 @@ export function parseModelReference(text: string): ModelReference {
   }
   return {
     repo,
-    ...(revision === undefined ? {} : { revision }),
+    ...omitUndefined({ revision }),
     ...(selector === undefined ? {} : parseSelector(text, selector)),
   };
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { HubClient, RepoFile } from "./hub_client.ts";
 import { readTextIfThere, writeWhole } from "./files.ts";
 import type { RepoCache } from "./repo_cache.ts";
@@ -45,7 +46,7 @@ export function cachedTree(cache: RepoCache, commit: string): RepoFile[] | undef
     path,
     size: lfs_size ?? size,
     blobId: blob_id,
-    ...(lfs_sha256 === undefined ? {} : { sha256: lfs_sha256 }),
+    ...omitUndefined({ sha256: lfs_sha256 }),
   }));
 }
 

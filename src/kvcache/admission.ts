@@ -79,13 +79,13 @@ export interface Admission {
   readonly missingInputs: readonly ContentKey[];
 }
 
-/** Which sequence to branch off, and where. */
+/** Which sequence to fork, and where. */
 export interface Fork {
   readonly source: SequenceId;
-  /** Tokens of the branch. */
+  /** Tokens of the fork. */
   readonly numTokens: number;
   /**
-   * Leading tokens of the source, which has computed them; default: all but the last of the branch.
+   * Leading tokens of the source, which has computed them; default: all but the last of the fork.
    */
   readonly numShared?: number;
   /** As of an admission. */

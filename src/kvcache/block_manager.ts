@@ -159,7 +159,7 @@ export class BlockManager {
     return this.#pool.numSlabsFor(counts);
   }
 
-  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
+  /** Blocks that a fork of `numTokens` tokens takes which shares the first `numShared`. */
   forkDemand(numTokens: number, numShared: number): Demand {
     return this.#room.forkDemand(numTokens, numShared);
   }
@@ -223,7 +223,7 @@ export class BlockManager {
     return this.#allocator.tryAdmit(id, tokens, options);
   }
 
-  /** Whether the first `numShared` positions of a sequence are still there for a branch. */
+  /** Whether the first `numShared` positions of a sequence are still there for a fork. */
   canFork(source: SequenceId, numShared: number): boolean {
     const fork = { source, numTokens: numShared + 1, numShared };
     return this.#allocator.planFork(fork) !== undefined;
@@ -278,7 +278,7 @@ export class BlockManager {
 
   /**
    * Notes that the output for an input of sequence `id` is in its blocks, once the step that makes
-   * it is committed: only then can others find it, and branches share it. To be called before
+   * it is committed: only then can others find it, and forks share it. To be called before
    * {@link markComputed}, which gives embeddings back as soon as nothing reads them.
    */
   publishInput(id: SequenceId, key: ContentKey): void {

@@ -109,7 +109,7 @@ export class PoolRoom {
     );
   }
 
-  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
+  /** Blocks that a fork of `numTokens` tokens takes which shares the first `numShared`. */
   forkDemand(numTokens: number, numShared: number): Demand {
     const numWhole = numShared - numShared % this.#grain.blockSize;
     return admissionDemand(this.#groups, numTokens, numWhole, this.#grain);

@@ -40,7 +40,7 @@ export interface AllocatorOptions {
 
 /**
  * The sequences with block tables, and every way in which one gets blocks: as it is admitted with
- * what is cached of its prompt, as it branches off another, and as it grows. All or nothing each
+ * what is cached of its prompt, as it forks another, and as it grows. All or nothing each
  * time; every decision is told. O(blocks moved or looked up).
  */
 export class SequenceAllocator {
@@ -96,11 +96,11 @@ export class SequenceAllocator {
     return resumed ?? room.planAdmission(hit, tokens.length, request);
   }
 
-  /** What a branch shares, takes and copies; undefined where its source has not got that. */
+  /** What a fork shares, takes and copies; undefined where its source has not got that. */
   planFork({ source, numTokens, numShared = numTokens - 1 }: Fork): ForkPlan | undefined {
     const { groups, grain } = this.#options;
     const sequence = this.blocksOf(source);
-    if (sequence.inputs?.canBranch(numShared) === false) return undefined;
+    if (sequence.inputs?.canFork(numShared) === false) return undefined;
     return planFork(groups, sequence, { numTokens, numShared }, grain);
   }
 
@@ -114,7 +114,7 @@ export class SequenceAllocator {
     return this.#admit(id, tokens, plan, options);
   }
 
-  /** Branches sequence `id` off another, or returns undefined and has changed nothing. */
+  /** Forks another sequence as `id`, or returns undefined and has changed nothing. */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions): Admission | undefined {
     const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
     const { room, source, groups, onDecision } = this.#options;
@@ -130,7 +130,7 @@ export class SequenceAllocator {
     const { path: sourcePath, tables: from, inputs: sourceInputs } = this.blocksOf(fork.source);
     const numBlocks = Math.floor(numShared / this.#blockSize);
     const hit = noHit(groups.length);
-    const inputs = this.#inputs.branch(sourceInputs, numShared, options);
+    const inputs = this.#inputs.fork(sourceInputs, numShared, options);
     const caching = inputs === undefined
       ? options
       : pathOptions(options, inputs.caching.tokenScope);
@@ -141,7 +141,7 @@ export class SequenceAllocator {
       numCachedTokens: numShared,
       numEvictedTokens: 0,
       isLookup: false,
-      copies: this.#copies.ofBranch(id, { plan, from, to: tables, numShared }),
+      copies: this.#copies.ofFork(id, { plan, from, to: tables, numShared }),
       chunkEnds: [],
       missingInputs: [],
     };

@@ -1,9 +1,10 @@
 import type { Model } from "../../models/model.ts";
 import { largestThat } from "../base/math.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import type { Device } from "../device/device.ts";
-import type { HostMemory } from "./host_memory.ts";
+import type { UnifiedMemory } from "./unified_memory.ts";
 import { askedLength, type BudgetLimits, type KvBudget, kvBudget } from "./memory_budget.ts";
 import { activationBytes, bindableSteps } from "./runner_memory.ts";
 import type { WeightSource } from "./upload_weights.ts";
@@ -15,7 +16,7 @@ export interface MemoryInputs {
   readonly model: Model;
   readonly sources: readonly WeightSource[];
   /** The host's memory, where the device uses it; absent where it has memory of its own. */
-  readonly host?: HostMemory;
+  readonly host?: UnifiedMemory;
 }
 
 /** A known amount of memory. */
@@ -33,7 +34,7 @@ export function limitsOf(
   return {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
-    ...(host === undefined ? {} : { hostFreeBytes: host.freeBytes }),
+    ...omitUndefined({ hostFreeBytes: host?.freeBytes }),
   };
 }
 

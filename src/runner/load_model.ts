@@ -1,5 +1,6 @@
 import type { Model } from "../../models/model.ts";
 import { readModel } from "../../models/registry.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import type { Logger } from "../base/log.ts";
 import { readModelText } from "../core/model_json.ts";
@@ -8,7 +9,7 @@ import { findModelSource } from "../weights/model_source.ts";
 import { textWeights } from "../weights/text_part.ts";
 import type { Weights } from "../weights/weights.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
-import { hostMemory } from "./host_memory.ts";
+import { unifiedMemory } from "./unified_memory.ts";
 import { blockNotices, fallbackNotices, unusedTensors, warnOfUnused } from "./load_notices.ts";
 import { allocateModel } from "./allocate_model.ts";
 import { smallerHint } from "./does_not_fit.ts";
@@ -53,11 +54,11 @@ export async function loadModel(
     const memory: MemoryInputs = {
       ...{ device, engine: config, model },
       sources: weightSources(checkpoint, model.weights),
-      ...(device.isSoftware ? { host: hostMemory() } : {}),
+      ...(device.isSoftware ? { host: unifiedMemory() } : {}),
     };
     const plan = planMemory(memory);
     // Refuses what the host has no room for, before weights are read.
-    const { isKnown, freeBytes } = hostMemory();
+    const { isKnown, freeBytes } = unifiedMemory();
     const swap = swapLayout(model, config, isKnown ? freeBytes : Infinity);
     warnOfUnused(log, unusedTensors(checkpoint.names(), model));
     const { quantization } = config;
@@ -96,7 +97,7 @@ function load(
     : `quantize weights to ${quantization.method}`;
   return phases.run(phase, (report) =>
     uploadWeights(device, checkpoint, model.weights, {
-      ...(quantization === undefined ? {} : { quantization }),
+      ...omitUndefined({ quantization }),
       onProgress: (share) => report(percent(share)),
       hint: smallerHint(inputs, plan.weightBytes),
     }));

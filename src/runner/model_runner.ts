@@ -5,6 +5,7 @@ import {
   type Batch,
   type BlockMove,
   type ChunkResult,
+  hasSwaps,
   numPlanSteps,
 } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
@@ -96,7 +97,7 @@ export class ModelRunner {
    * @throws {DeviceLostError} when the device is gone.
    */
   async run(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
-    if ((batch.swapOuts ?? batch.swapIns) === undefined) return await this.#run(batch, onSubmitted);
+    if (!hasSwaps(batch)) return await this.#run(batch, onSubmitted);
     const { swap } = this.#components;
     invariant(swap !== undefined, "a batch copies blocks to host memory, and there is none");
     const corrupt = await swap.copy(batch);

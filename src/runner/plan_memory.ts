@@ -1,4 +1,5 @@
 import { formatByteSize } from "../base/byte_size.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { doesNotFit } from "./does_not_fit.ts";
 import {
@@ -47,7 +48,7 @@ export function planMemory(inputs: MemoryInputs): MemoryPlan {
   const plan = planOf(inputs, longestOf(inputs, kvBudget(engine, model, limitsOf(inputs))));
   const total = weightBytes + plan.activationBytes + plan.budget.bytes;
   if (limit === undefined || total <= limit.bytes) {
-    return { ...plan, weightBytes, ...(limit === undefined ? {} : { limit }) };
+    return { ...plan, weightBytes, ...omitUndefined({ limit }) };
   }
   if (!hasFixedPool) return planWithin(inputs, limit, weightBytes);
   throw doesNotFit(inputs, { limit, weightBytes, ...plan });

@@ -1,4 +1,5 @@
 import type { Model } from "../../models/model.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { ReferenceDevice } from "../device/reference_device.ts";
 import { activationsOf, longestWithin, type MemoryInputs } from "./fit_context.ts";
@@ -29,7 +30,7 @@ export function poolWithin(
     engine: {
       ...{ modelDir: "", device: "cpu", kvCacheDtype: "f16", enablePrefixCaching: true },
       ...{ maxNumQueuedSeqs: 1, ...settings },
-      ...(maxModelLen === undefined ? {} : { maxModelLen }),
+      ...omitUndefined({ maxModelLen }),
     },
     model,
     sources: [],

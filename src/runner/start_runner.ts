@@ -1,4 +1,5 @@
 import { createLogger } from "../base/log.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import {
   type EngineConfig,
   type EngineInfo,
@@ -42,7 +43,7 @@ export async function startRunner(
     )
     : undefined;
   const warn = (words: string) => log.warn(words);
-  const options = { memory, warn, ...(tuning === undefined ? {} : { tuning }) };
+  const options = { memory, warn, ...omitUndefined({ tuning }) };
   const runner = await phases.run(
     "compile kernels",
     (report) => buildRunner(inputs, { ...options, onProgress: (share) => report(percent(share)) }),
@@ -64,7 +65,7 @@ function engineInfo(
 ): EngineInfo {
   const swapSpace = swapLayout(model, engine)?.space;
   return {
-    ...swapSpace === undefined ? {} : { swapSpace },
+    ...omitUndefined({ swapSpace }),
     ...askedFor(engine),
     ...multipliesInt8(device, engine) ? { hasInt8Activations: true } : {},
     device: describeDevice(device),
@@ -97,9 +98,7 @@ function askedFor(config: EngineConfig) {
     kvCacheDtype,
     maxNumSeqs,
     maxNumBatchedTokens,
-    ...(quantization === undefined ? {} : { quantization }),
-    ...(kvCacheF16EdgeLayers === undefined ? {} : { kvCacheF16EdgeLayers }),
-    ...(isDeterministic === undefined ? {} : { isDeterministic }),
+    ...omitUndefined({ quantization, kvCacheF16EdgeLayers, isDeterministic }),
   } satisfies Partial<EngineInfo>;
 }
 

@@ -2,6 +2,7 @@ import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
 import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import { invariant } from "../base/invariant.ts";
 import { alignDown, ceilDiv } from "../base/math.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 
@@ -113,7 +114,7 @@ export async function createWeight(
   dtype: WeightDtype,
   parts?: readonly WeightPart[],
 ): Promise<DeviceWeight> {
-  const types = { dtype, ...(parts === undefined ? {} : { parts }) };
+  const types = { dtype, ...omitUndefined({ parts }) };
   const planned = planShards(spec, types, device.maxBindingBytes);
   const shards: WeightShard[] = [];
   try {

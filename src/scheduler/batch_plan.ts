@@ -5,6 +5,7 @@ import {
   type BlockLoad,
   type BlockSwap,
   type DrawRequest,
+  hasSwaps,
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
@@ -145,7 +146,7 @@ export class BatchPlan implements StepPlan {
 
   /** Whether blocks are copied to host memory or back, where they may be corrupt. */
   get hasSwaps(): boolean {
-    return (this.#swaps.swapOuts ?? this.#swaps.swapIns) !== undefined;
+    return hasSwaps(this.#swaps);
   }
 
   /** Has blocks copied to host memory, and back. */

@@ -5,7 +5,7 @@ import type { TokenMatcher } from "../core/token_matcher.ts";
 import { ThinkingBudget } from "./thinking_budget.ts";
 
 /** Room for tokens before the arrays are first copied. */
-const INITIAL_CAPACITY = 128;
+const INITIAL_CAPACITY = 16;
 
 /** Penalties that change nothing. */
 const NEUTRAL = { repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0 };

@@ -49,7 +49,7 @@ export class RunningControl {
 
   /** Gives each running group its next tokens, and the blocks for them. */
   schedule(plan: BatchPlan): void {
-    const order = inOrderOfRetreat(this.#running, this.#parts.policy);
+    const order = inPreemptionOrder(this.#running, this.#parts.policy);
     for (const { numSeats } of order) plan.reserve(numSeats);
     for (let i = 0; i < order.length; i++) {
       const group = order[i]!;
@@ -150,7 +150,7 @@ function isStale({ reason }: PreemptCause): boolean {
  * A policy's order, but among those of one rank the ones that were preempted of late first: what
  * they have computed again since is not to be lost at once.
  */
-function inOrderOfRetreat(
+function inPreemptionOrder(
   running: readonly SequenceGroup[],
   policy: SchedulingPolicy,
 ): SequenceGroup[] {

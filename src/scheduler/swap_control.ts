@@ -8,7 +8,7 @@ import type { SequenceGroup } from "./sequence_group.ts";
 const MIB = 2 ** 20;
 
 /** How fast what look-ups say is forgotten: of what there was, so much counts at the next. */
-const MEMORY = 7 / 8;
+const DECAY = 7 / 8;
 
 /** What a scheduler shares with its control of swaps. */
 export interface SwapParts {
@@ -57,8 +57,8 @@ export class SwapControl {
     { numTokens, numHitTokens }: Pick<Lookup, "numTokens" | "numHitTokens">,
   ): void {
     if (!this.#leftToCache.delete(group)) return;
-    this.#numQueried = MEMORY * this.#numQueried + numTokens;
-    this.#numKept = MEMORY * this.#numKept + numHitTokens;
+    this.#numQueried = DECAY * this.#numQueried + numTokens;
+    this.#numKept = DECAY * this.#numKept + numHitTokens;
   }
 
   /** The prefix cache forgets all KV: what groups look up from now on it could not keep. */

@@ -109,7 +109,7 @@ export async function createServer(
   // The same keys after a restart, so that what was remembered is recognised.
   const kept = { ...tuningStoreOf(config), cacheSecret: memory.cacheSecret.toHex() };
   const ready = engine.start({ ...base, ...kept });
-  // A start that fails is told to whoever waits for it.
+  // Those who wait for `ready` are told of a start that fails.
   ready.then(({ vocabSize }) => warnOfTokens(log, text.vocabSize, vocabSize)).catch(() => {});
   return {
     app,
@@ -158,7 +158,7 @@ function engineClient(
     },
     onFailure: (failure) => {
       logFailure(log, failure);
-      // A start that fails is told to whoever waits for it.
+      // Those who wait for `ready` are told of a start that fails.
       if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
     },
     onSubmit: (id) => memory().giveWayTo(id),

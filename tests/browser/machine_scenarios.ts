@@ -247,6 +247,23 @@ async function outage(rig: Rig) {
   }
 }
 
+async function stall(rig: Rig) {
+  const page = await rig.visit({ width: 360, height: 740 });
+  rig.between.machine = [...messagesOf(64), {
+    ...{ type: "away", frame: 1, time_ms: Date.now(), state: "ready" },
+    ...{ reason: "step 7 has been with the device", stalled_seconds: 31.5 },
+  }];
+  await page.getByRole("tab", { name: "Machine room" }).click();
+  const notice = page.getByRole("region", { name: "The engine does not get on" });
+  await notice.getByText("step 7 has been with the device").waitFor();
+  await notice.getByText("It last got on 31 s ago.").waitFor();
+  await assertFits(page, "an engine that does not get on");
+  rig.between.machine = undefined;
+  rig.between.release();
+  await page.locator(".room.live").waitFor();
+  assertEquals(await notice.count(), 0);
+}
+
 async function behindAKey(rig: Rig) {
   const page = await rig.visit();
   const keys: (string | undefined)[] = [];
@@ -272,5 +289,6 @@ export const MACHINE: readonly Scenario[] = [
   ["the machine room is readable in both themes", inBothThemes],
   ["the machine room fits a screen of 360 pixels, and nothing moves", onSmallScreens],
   ["the machine room shows an outage, until there is an engine again", outage],
+  ["the machine room shows an engine that does not get on", stall],
   ["the machine room asks for the admin key", behindAKey],
 ];

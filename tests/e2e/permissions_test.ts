@@ -100,7 +100,7 @@ for (const [how, device] of [["as deno task start", "cpu"], ["with every permiss
       }
       const touched = await readAudit(audit);
       const grants = await flagsOfStart(state);
-      // Asked for where it is granted alone (`src/runner/host_memory.ts`): a better default.
+      // Asked for where it is granted alone (`src/runner/unified_memory.ts`): a better default.
       const memory = how === "as deno task start" ? [] : ["--allow-sys=systemMemoryInfo"];
       assertEquals(notGranted(touched, [...grants, ...memory], ROOT), []);
       // The audit saw the work: threads, the model, the stores, the door.

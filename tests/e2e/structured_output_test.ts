@@ -6,7 +6,7 @@ import {
   validatorOf,
 } from "../support/json_schemas.ts";
 import { cases, times } from "../support/runs.ts";
-import { ServerProcess } from "../support/server_process.ts";
+import { ServerProcess, sharedServer } from "../support/server_process.ts";
 
 /** Requests under way at once: each step is a batch of as many. */
 const NUM_CLIENTS = 16;
@@ -30,14 +30,8 @@ function schemaFormat(schema: unknown): Fields {
   return { response_format: { type: "json_schema", json_schema: { name: "x", schema } } };
 }
 
-async function withServer(args: readonly string[], run: (server: ServerProcess) => Promise<void>) {
-  const server = await ServerProcess.start(["--log-level", "warn", ...args]);
-  try {
-    await run(server);
-  } finally {
-    await server.stop();
-  }
-}
+const LESS_LOG = ["--log-level", "warn"];
+const shared = sharedServer(LESS_LOG);
 
 /** Calls `work` for each item, for some at a time. */
 async function inParallel<T>(items: readonly T[], work: (item: T, i: number) => Promise<void>) {
@@ -95,52 +89,51 @@ function e2e(name: string, run: () => Promise<void>): void {
 e2e(
   "what is drawn at random, in batches, is valid by each schema, or the schema is refused by name",
   async () => {
-    await withServer([], async (server) => {
-      // All of them are drawn from in tests/grammar; here the model draws, and batches are real.
-      const suite = cases(suiteSchemas().filter((_, i) => i % 8 === 0), 10);
-      const others = cases(generatedSchemas(20), 5);
-      const given = await checkSchemas(server, suite);
-      const generated = await checkSchemas(server, others);
-      if (suite.length > 0) {
-        assert(given.numTaken >= times(15) && given.numRefused >= times(15), JSON.stringify(given));
-      }
-      assertEquals([generated.numRefused, generated.numTaken], [0, others.length]);
-      assert(generated.numComplete >= times(8), JSON.stringify(generated));
-    });
+    const server = await shared();
+    // All of them are drawn from in tests/grammar; here the model draws, and batches are real.
+    const suite = cases(suiteSchemas().filter((_, i) => i % 8 === 0), 10);
+    const others = cases(generatedSchemas(20), 5);
+    const given = await checkSchemas(server, suite);
+    const generated = await checkSchemas(server, others);
+    if (suite.length > 0) {
+      assert(given.numTaken >= times(15) && given.numRefused >= times(15), JSON.stringify(given));
+    }
+    assertEquals([generated.numRefused, generated.numTaken], [0, others.length]);
+    assert(generated.numComplete >= times(8), JSON.stringify(generated));
   },
 );
 
 e2e("a grammar goes with seeds, n, stop strings, streams and limits of tokens", async () => {
-  await withServer([], async (server) => {
-    const schema = { type: "object", properties: { a: { type: "string", minLength: 3 } } };
-    const fields = { ...schemaFormat({ ...schema, required: ["a"] }), seed: 5 };
-    const once = (await chat(server, fields)).body.choices[0].message.content;
-    const [again, other] = (await chat(server, { ...fields, n: 2 })).body.choices;
-    assertEquals(again.message.content, once);
-    if (other.finish_reason === "stop") JSON.parse(other.message.content);
+  const server = await shared();
+  const schema = { type: "object", properties: { a: { type: "string", minLength: 3 } } };
+  const fields = { ...schemaFormat({ ...schema, required: ["a"] }), seed: 5 };
+  const once = (await chat(server, fields)).body.choices[0].message.content;
+  const [again, other] = (await chat(server, { ...fields, n: 2 })).body.choices;
+  assertEquals(again.message.content, once);
+  if (other.finish_reason === "stop") JSON.parse(other.message.content);
 
-    const cut = (await chat(server, { ...fields, max_tokens: 3 })).body.choices[0];
-    assertEquals(cut.finish_reason, "length");
-    assert(once.startsWith(cut.message.content));
-    const stopped = (await chat(server, { ...fields, stop: '"a"' })).body.choices[0];
-    assertEquals([stopped.finish_reason, stopped.stop_reason], ["stop", '"a"']);
+  const cut = (await chat(server, { ...fields, max_tokens: 3 })).body.choices[0];
+  assertEquals(cut.finish_reason, "length");
+  assert(once.startsWith(cut.message.content));
+  const stopped = (await chat(server, { ...fields, stop: '"a"' })).body.choices[0];
+  assertEquals([stopped.finish_reason, stopped.stop_reason], ["stop", '"a"']);
 
-    const response = await server.post("/v1/chat/completions", {
-      ...fields,
-      ...{ messages: PROMPT, temperature: 1, max_tokens: 100, stream: true },
-    });
-    const chunks = (await response.text()).split("\n\n").filter((one) => one.startsWith("data: {"));
-    const text = chunks.map((one) => JSON.parse(one.slice(6)).choices[0].delta.content ?? "").join(
-      "",
-    );
-    assertEquals(text, once);
+  const response = await server.post("/v1/chat/completions", {
+    ...fields,
+    ...{ messages: PROMPT, temperature: 1, max_tokens: 100, stream: true },
   });
+  const chunks = (await response.text()).split("\n\n").filter((one) => one.startsWith("data: {"));
+  const text = chunks.map((one) => JSON.parse(one.slice(6)).choices[0].delta.content ?? "").join(
+    "",
+  );
+  assertEquals(text, once);
 });
 
 e2e(
   "a grammar that takes too long is a 400 that names the limit, and others go on meanwhile",
   async () => {
-    await withServer(["--grammar-compile-timeout", "1"], async (server) => {
+    const server = await ServerProcess.start([...LESS_LOG, "--grammar-compile-timeout", "1"]);
+    try {
       const slow = { structured_outputs: { regex: "(([a-z]{1,200}[0-9]{1,200}){1,200}x)*" } };
       const choice = { structured_outputs: { choice: ["yes", "no"] } };
       assertEquals((await chat(server, choice)).status, 200);
@@ -155,20 +148,21 @@ e2e(
       assertStringIncludes(body.error.message, "takes more than 1 s");
       // It is not tried again.
       assertEquals((await chat(server, slow)).status, 400);
-    });
+    } finally {
+      await server.stop();
+    }
   },
 );
 
 e2e("completions take grammars as well, for each of their prompts", async () => {
-  await withServer([], async (server) => {
-    const response = await server.post("/v1/completions", {
-      prompt: ["a", "b c"],
-      n: 2,
-      structured_outputs: { regex: "[0-9]{3}" },
-      temperature: 1,
-    });
-    const { choices } = await response.json();
-    assertEquals(choices.length, 4);
-    for (const { text } of choices) assert(/^[0-9]{3}$/.test(text), text);
+  const server = await shared();
+  const response = await server.post("/v1/completions", {
+    prompt: ["a", "b c"],
+    n: 2,
+    structured_outputs: { regex: "[0-9]{3}" },
+    temperature: 1,
   });
+  const { choices } = await response.json();
+  assertEquals(choices.length, 4);
+  for (const { text } of choices) assert(/^[0-9]{3}$/.test(text), text);
 });

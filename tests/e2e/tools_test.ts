@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
-import { ServerProcess } from "../support/server_process.ts";
+import { sharedServer } from "../support/server_process.ts";
 
 const WEATHER = {
   type: "function",
@@ -24,19 +24,14 @@ const WEATHER = {
 const NOW = { type: "function", function: { name: "now" } } as const;
 const CITIES: readonly string[] = WEATHER.function.parameters.$defs.city.enum;
 
+const shared = sharedServer(["--log-level", "warn"]);
+
 function e2e(name: string, run: (client: OpenAI) => Promise<void>): void {
   Deno.test({
     name,
     sanitizeOps: false,
     sanitizeResources: false,
-    fn: async () => {
-      const server = await ServerProcess.start(["--log-level", "warn"]);
-      try {
-        await run(new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none" }));
-      } finally {
-        await server.stop();
-      }
-    },
+    fn: async () => run(new OpenAI({ baseURL: `${(await shared()).url}/v1`, apiKey: "none" })),
   });
 }
 

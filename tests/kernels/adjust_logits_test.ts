@@ -28,21 +28,21 @@ function adjustmentOf(
   };
 }
 
-function pack(samples: readonly DrawRequest[]): { words: Uint32Array; dims: StepDims } {
+function pack(draws: readonly DrawRequest[]): { words: Uint32Array; dims: StepDims } {
   const limits = { maxBlocksPerSeq: 1, blockSize: 8, queryTile: 8, splitLen: 8 };
-  const { length } = samples;
+  const { length } = draws;
   const packer = new StepPacker({
     ...limits,
     ...{ maxTokens: length, maxSeqs: length, maxSplits: length },
   });
-  const chunks = samples.map((sample, i) => ({
+  const chunks = draws.map((draw, i) => ({
     sequenceId: i,
     tokens: Uint32Array.of(1),
     start: 0,
     blockTables: [[i]],
-    draw: sample,
+    draw,
   }));
-  return packer.pack({ step: 0, numTokens: samples.length, chunks });
+  return packer.pack({ step: 0, numTokens: draws.length, chunks });
 }
 
 /** The logits of one row after its adjustment, by the definition. */

@@ -39,12 +39,12 @@ function sampleStep(samples: readonly DrawRequest[]): { words: Uint32Array; dims
   return packer.pack({
     step: 0,
     numTokens: samples.length,
-    chunks: samples.map((sample, i) => ({
+    chunks: samples.map((draw, i) => ({
       sequenceId: i,
       tokens: Uint32Array.of(1),
       start: 0,
       blockTables: [[i]],
-      draw: sample,
+      draw,
     })),
   });
 }

@@ -244,7 +244,7 @@ gpuTest(
   (gpu) => compareEverything(actingAs(gpu, BASELINE), { kvCacheDtype: "int4" }),
 );
 
-// `matmul_test.ts` and `packed_product_test.ts` have both in the shapes of GPUs.
+// `matmul_test.ts` and `w8a8_product_test.ts` have both in the shapes of GPUs.
 for (const int8Activations of ["off", "on"] as const) {
   const words = int8Activations === "on" ? "and int8 activations" : "alone";
   gpuTest(

@@ -4,6 +4,7 @@ import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
 import { NO_BLOCK } from "../../src/core/cache_group.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
+import type { BlockId } from "../../src/core/ids.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import {
@@ -173,24 +174,25 @@ function endOf({ start, tokens, numSteps = 1 }: ScheduledChunk): number {
 
 /** That blocks of a group are shared to be read only: whoever writes a block has it alone. */
 function checkSharing({ chunks, copies = [] }: Batch, group: number, blockSize: number): void {
-  const tables = chunks.map(({ blockTables }) => blockTables[group]!);
-  const numTables = Map.groupBy(tables.flat(), (id) => id);
-  const written = chunks.flatMap((chunk, i) =>
-    tables[i]!.slice(
-      Math.floor(chunk.start / blockSize),
-      Math.ceil(endOf(chunk) / blockSize),
-    )
-  );
-  for (const id of written) {
-    assert(id !== NO_BLOCK, "a dead block is written");
-    assertEquals(numTables.get(id)!.length, 1, `block ${id} is shared`);
+  const numTables = new Map<BlockId, number>();
+  for (const { blockTables } of chunks) {
+    for (const id of blockTables[group]!) numTables.set(id, (numTables.get(id) ?? 0) + 1);
+  }
+  for (const chunk of chunks) {
+    const table = chunk.blockTables[group]!;
+    const end = Math.min(table.length, Math.ceil(endOf(chunk) / blockSize));
+    for (let i = Math.floor(chunk.start / blockSize); i < end; i++) {
+      const id = table[i]!;
+      assert(id !== NO_BLOCK, "a dead block is written");
+      if (numTables.get(id) !== 1) throw new Error(`block ${id} is shared`);
+    }
   }
   const own = copies.filter((copy) => copy.group === group);
   const targets = own.map(({ to }) => to);
   assertEquals(new Set(targets).size, targets.length, "a block is copied to twice");
   for (const { from, to, numTokens } of own) {
     assert(numTokens > 0 && numTokens < blockSize && !targets.includes(from));
-    assertEquals(numTables.get(to)!.length, 1, `block ${to} is copied to and shared`);
+    assertEquals(numTables.get(to), 1, `block ${to} is copied to and shared`);
   }
 }
 

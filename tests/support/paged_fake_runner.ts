@@ -53,8 +53,10 @@ function likeliest(kv: Iterable<number>, count: number, vocabSize: number): Toke
   for (const value of kv) hash = mix(hash, value);
   const weights = Array.from({ length: vocabSize }, (_, token) => 1 + mix(hash, token) % 12);
   const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const all = weights.map((weight, token) => ({ token, logprob: Math.log(weight / total) }));
-  return all.sort((a, b) => b.logprob - a.logprob || a.token - b.token).slice(0, count);
+  const tokens = weights.map((_, token) => token)
+    .sort((a, b) => weights[b]! - weights[a]! || a - b);
+  return tokens.slice(0, count)
+    .map((token) => ({ token, logprob: Math.log(weights[token]! / total) }));
 }
 
 /** The fake model's log-probability of a token, from the KV of all before it. */

@@ -266,3 +266,10 @@ export class ServerProcess {
     throw new Error("the server does not become idle: sequences or blocks are left");
   }
 }
+
+/** A server that tests of a file share: started by the first that asks, stopped after the last. */
+export function sharedServer(args: readonly string[] = []): () => Promise<ServerProcess> {
+  let server: Promise<ServerProcess> | undefined;
+  Deno.test.afterAll(async () => await (await server)?.stop());
+  return () => server ??= ServerProcess.start(args);
+}

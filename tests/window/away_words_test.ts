@@ -30,6 +30,13 @@ Deno.test("awayWords() says since when, what is next, and what becomes of reques
   ]);
 });
 
+Deno.test("awayWords() says of an engine that does not get on since when", () => {
+  assertEquals(awayWords({ ...LOST, state: "ready", stalled_seconds: 31.5 }), {
+    title: "The engine does not get on",
+    facts: ["It last got on 31 s ago."],
+  });
+});
+
 Deno.test("awayWords() has a title for each state, and no facts without an outage", () => {
   for (const state of ["starting", "ready", "draining", "failed"] as const) {
     const { title, facts } = awayWords({ ...LOST, state });

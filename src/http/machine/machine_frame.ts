@@ -55,12 +55,12 @@ export function makeFrame(parts: FrameParts): Frame {
 export interface AwayParts {
   readonly frame: number;
   readonly timeMs: number;
-  readonly engine: Pick<EnginePort, "state" | "outage" | "numInFlight">;
+  readonly engine: Pick<EnginePort, "state" | "outage" | "stall" | "numInFlight">;
   /** Why, one sentence. */
   readonly reason: string;
 }
 
-/** The frame of an engine that cannot be looked into: why, and what is known of its outage. */
+/** The frame of an engine that cannot be looked into: why, and since when. */
 export function makeAwayFrame(parts: AwayParts): Frame {
   const text = JSON.stringify(awayMessage(parts));
   return { frame: parts.frame, whole: () => text, change: () => text };
@@ -73,6 +73,7 @@ export function awayMessage({ frame, timeMs, engine, reason }: AwayParts) {
     type: "away" as const,
     ...{ frame, time_ms: timeMs, state: engine.state, reason },
     ...(outage === undefined ? {} : { outage }),
+    ...(engine.stall === undefined ? {} : { stalled_seconds: engine.stall.seconds }),
   };
 }
 

@@ -81,7 +81,7 @@ export function machinePathRoute({ engine, text, cacheSecret }: Services): Handl
 }
 
 /**
- * `DELETE /admin/requests/ID`: ends a request, whoever sent it; its client gets what there is, with
+ * `DELETE /admin/requests/ID`: ends a request of any client, which gets what there is, with
  * the finish reason "abort".
  */
 export function abortRequestRoute({ engine, log }: Services): Handler {

@@ -12,6 +12,9 @@ export const MAX_VIEWERS = 16;
 /** Least time between two frames, ms. */
 const FRAME_MS = 250;
 
+/** Time between two frames that say for how long the engine has not got on, ms. */
+const STALL_MS = 1000;
+
 /** Most time between two views while something happens, ms. */
 const MAX_REST_MS = 2000;
 
@@ -39,7 +42,7 @@ export interface LatencySource {
  *
  * The engine is asked a few times a second, only while somebody watches, and only where something
  * has happened; the rest between two views is a multiple of the time that a view takes. A frame is
- * written once, whoever reads it. A viewer that is slower than the frames gets the latest, whole.
+ * written once for all who read it. A viewer that is slower than the frames gets the latest, whole.
  */
 export class MachineWatch {
   readonly #engine: EnginePort;
@@ -167,7 +170,7 @@ export class MachineWatch {
     const isQuiet = done === this.#seen && moment === undefined && !this.#isTreeOld;
     if (isQuiet) return FRAME_MS;
     try {
-      const view = await this.#view(done);
+      const view = await this.#whileWaiting(this.#view(done));
       const news = decisions.from(this.#nextDecision).slice(-MAX_DECISIONS);
       this.#nextDecision = decisions.nextSeq;
       this.#publish(makeFrame({
@@ -179,28 +182,53 @@ export class MachineWatch {
       return Math.max(FRAME_MS, Math.min(MAX_REST_MS, REST_FACTOR * view.tookMs));
     } catch (error) {
       if (!(error instanceof EngineUnavailableError)) this.#onError(error);
-      this.#showAway(error, timeMs);
+      // What is seen of it next is another one.
+      this.#tree = this.#lastView = undefined;
+      this.#isTreeOld = false;
+      this.#showAway(this.#engine.failure ?? messageOf(error));
       return FRAME_MS;
     }
   }
 
-  /** Tells that the engine cannot be looked into; what is seen of it next is another one. */
-  #showAway(error: unknown, timeMs: number): void {
+  /** Waits for a view, and shows meanwhile that the engine does not get on. */
+  async #whileWaiting(view: Promise<EngineView>): Promise<EngineView> {
+    let isWaiting = true;
+    let cancel = () => {};
+    const watchOn = () => {
+      cancel = this.#clock.after(STALL_MS, () => {
+        const { stall } = this.#engine;
+        if (stall !== undefined) this.#showAway(stall.reason);
+        if (isWaiting) watchOn();
+      });
+    };
+    watchOn();
+    try {
+      return await view;
+    } finally {
+      isWaiting = false;
+      cancel();
+    }
+  }
+
+  /** Tells that the engine cannot be looked into; the next frame is whole. */
+  #showAway(reason: string): void {
     // What is counted until it is back belongs to no second.
     this.history.begin();
-    this.#map = this.#tree = this.#lastView = undefined;
-    this.#isTreeOld = false;
+    this.#map = undefined;
     this.#seen = this.#done();
-    const reason = this.#engine.failure ?? messageOf(error);
+    const timeMs = Math.round(this.#beganMs + this.#clock.now());
     const frame = this.#numFrames++;
     this.#publish(makeAwayFrame({ frame, timeMs, engine: this.#engine, reason }));
   }
 
-  /** What the engine has done and how it is, outages by the second: other than seen, it is new. */
+  /**
+   * What the engine has done and how it is, outages by the second and stalls: other than seen, it
+   * is new.
+   */
   #done(): string {
-    const { state, failure, outage, stats, decisions } = this.#engine;
+    const { state, failure, outage, stall, stats, decisions } = this.#engine;
     const seconds = outage && Math.floor(outage.elapsedMs / 1000);
-    return JSON.stringify([state, failure, seconds, stats, decisions.nextSeq]);
+    return JSON.stringify([state, failure, seconds, stall !== undefined, stats, decisions.nextSeq]);
   }
 
   /** The view of now; where nothing was done since the last, that one, without its news. */

@@ -2,7 +2,7 @@ import type { EvictionPolicyName } from "../../core/engine_config.ts";
 import type { EvictionPolicy, ParentOf } from "./eviction_policy.ts";
 import { HitsPerTokenPolicy } from "./hits_per_token_policy.ts";
 import { LruPolicy } from "./lru_policy.ts";
-import { PriorityPolicy } from "./priority_policy.ts";
+import { RetentionPolicy } from "./retention_policy.ts";
 import { ReusePolicy } from "./reuse_policy.ts";
 import { SlruPolicy } from "./slru_policy.ts";
 import { TailLruPolicy } from "./tail_lru_policy.ts";
@@ -28,7 +28,7 @@ export function createEvictionPolicy(
     case "slru":
       return new SlruPolicy(numBlocks);
     case "priority":
-      return new PriorityPolicy(numBlocks, parts.now);
+      return new RetentionPolicy(numBlocks, parts.now);
     case "hits-per-token":
       return new HitsPerTokenPolicy(numBlocks, parts.parentOf);
     case "tail-lru":

@@ -7,10 +7,10 @@ import type { NodeId } from "./radix_tree.ts";
 /**
  * Eviction where a node has a block per group, or a tombstone.
  *
- * With full attention a node goes with its block of that group, and what other groups have there
- * goes along: nothing could find it. Blocks of other groups go alone. Without full attention a node
- * that has no block, nothing below it and no path on it follows its last block. The output of an
- * encoder goes whole.
+ * With full attention a node goes with its block of that group, and so do the blocks that other
+ * groups have there: no hit could reach them. Blocks of other groups go alone. Without full
+ * attention a node that has no block, nothing below it and no path on it follows its last block.
+ * The output of an encoder goes whole.
  *
  * O(groups) per block, times what the policy takes to choose.
  */

@@ -12,7 +12,7 @@ export interface SequenceStart {
   readonly hit: Hit;
   /** Tokens known at that time, of the prompt in most cases. */
   readonly numTokens: number;
-  /** The path of the sequence that it branches off, and how many whole blocks it shares. */
+  /** The path of the sequence that it forks, and how many whole blocks it shares. */
   readonly source?: SequencePath | undefined;
   readonly numBlocks?: number;
   readonly snapshotInterval?: number | undefined;
@@ -32,8 +32,8 @@ export function createPath(
   if (cache === undefined) return undefined;
   const { hit, numTokens, source, numBlocks = 0, snapshotInterval } = start;
   if (cache.columns === undefined) return new CachedPath(cache, hit.nodes as BlockId[], options);
-  const branch = source instanceof GroupPath ? { path: source, numBlocks } : undefined;
+  const fork = source instanceof GroupPath ? { path: source, numBlocks } : undefined;
   const keep = keptLengths(hit, numTokens, cache.blockSize);
-  const optional = omitUndefined({ source: branch, snapshotInterval });
+  const optional = omitUndefined({ source: fork, snapshotInterval });
   return new GroupPath(cache, options, { hit, keep, numTokens, ...optional });
 }

@@ -11,7 +11,7 @@ import { admissionDemand } from "./demands.ts";
 import type { BlockTables } from "./block_tables.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
-/** What a branch of a sequence shares, takes and copies; decided before anything changes. */
+/** What a fork of a sequence shares, takes and copies; decided before anything changes. */
 export interface ForkPlan {
   /** Per group, the whole blocks that both sequences read. */
   readonly shared: BlockTables;
@@ -21,9 +21,9 @@ export interface ForkPlan {
 }
 
 /**
- * Plans a branch of `numTokens` tokens that has the first `numShared` in common with `source`.
+ * Plans a fork of `numTokens` tokens that has the first `numShared` in common with `source`.
  *
- * Whole blocks are shared as far as the branch reads them; the block that they fill in part is
+ * Whole blocks are shared as far as the fork reads them; the block that they fill in part is
  * copied, and so is a state, since both sequences write theirs. Undefined where the source does not
  * have that any more: a window has moved on, or a state has.
  */
@@ -56,7 +56,7 @@ export function planFork(
   return { shared, copied, counts };
 }
 
-/** The shared part of a table; undefined if a block of it is dead that the branch reads. */
+/** The shared part of a table; undefined if a block of it is dead that the fork reads. */
 function wholeBlocks(
   cache: CacheSpec,
   table: readonly BlockId[],

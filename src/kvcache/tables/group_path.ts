@@ -21,7 +21,7 @@ export interface PathStart {
   readonly numTokens: number;
   /** Every so many tokens states are kept as well; absent: never. */
   readonly snapshotInterval?: number;
-  /** The path that this one branches off, and how many blocks of its tables are shared. */
+  /** The path that this one forks, and how many blocks of its tables are shared. */
   readonly source?: { readonly path: GroupPath; readonly numBlocks: number };
 }
 
@@ -84,7 +84,7 @@ export class GroupPath implements SequencePath {
     this.#keep = keep;
     this.#nodes = [...hit.nodes];
     this.#numFound = hit.nodes.length;
-    if (source !== undefined && !source.path.#isForgotten) this.#branchOff(source);
+    if (source !== undefined && !source.path.#isForgotten) this.#fork(source);
     this.#groupNodes.hold(this.#nodes);
     const shared = source && { tails: source.path.#tails, numBlocks: source.numBlocks };
     this.#tails = new WindowTails(cache, keep, shared);
@@ -194,7 +194,7 @@ export class GroupPath implements SequencePath {
   }
 
   /** Begins with the nodes of what is shared, and adopts what the source has adopted there. */
-  #branchOff({ path, numBlocks }: Required<PathStart>["source"]): void {
+  #fork({ path, numBlocks }: Required<PathStart>["source"]): void {
     this.#nodes.push(...path.#nodes.slice(0, numBlocks));
     for (const adopted of path.#adopted) {
       if (adopted.index >= numBlocks) continue;

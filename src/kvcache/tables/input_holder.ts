@@ -60,14 +60,14 @@ export class InputHolder {
     return plan && SequenceInputs.begin(plan, taken, this.#caching(options, tokenScope));
   }
 
-  /** The inputs of a branch, held; undefined where its source has none. */
-  branch(
+  /** The inputs of a fork, held; undefined where its source has none. */
+  fork(
     from: SequenceInputs | undefined,
     numShared: number,
     options: CachingOptions,
   ): SequenceInputs | undefined {
     if (from === undefined) return undefined;
-    const inputs = from.branch(numShared, this.#caching(options, from.caching.tokenScope));
+    const inputs = from.fork(numShared, this.#caching(options, from.caching.tokenScope));
     for (const { blocks } of inputs.held()) this.#options.source.retain(blocks);
     return inputs;
   }

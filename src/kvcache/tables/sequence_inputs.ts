@@ -127,15 +127,15 @@ export class SequenceInputs {
     return passed;
   }
 
-  /** Whether all is there that a branch reads which shares the first `numShared` positions. */
-  canBranch(numShared: number): boolean {
+  /** Whether all is there that a fork reads which shares the first `numShared` positions. */
+  canFork(numShared: number): boolean {
     return this.#inputs.every(({ isMade, isHeld, readUntil }) =>
       isMade && (isHeld || readUntil <= numShared)
     );
   }
 
-  /** The inputs of such a branch, whose blocks are the same; the caller holds them once more. */
-  branch(numShared: number, caching: InputCaching): SequenceInputs {
+  /** The inputs of such a fork, whose blocks are the same; the caller holds them once more. */
+  fork(numShared: number, caching: InputCaching): SequenceInputs {
     const inputs = this.#inputs.map((input) => ({
       ...input,
       isHeld: input.isHeld && (input.readUntil > numShared || input.blocks.length === 0),

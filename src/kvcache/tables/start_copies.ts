@@ -11,8 +11,8 @@ import type { ForkPlan } from "./fork_plan.ts";
 /** A state of a hit: its group and block. */
 export type FoundState = Pick<WholeCopy, "group" | "from">;
 
-/** A new branch: what it was planned to share and copy, and the tables of both sequences. */
-export interface Branch {
+/** A new fork: what it was planned to share and copy, and the tables of both sequences. */
+export interface ForkTables {
   readonly plan: ForkPlan;
   readonly from: BlockTables;
   readonly to: BlockTables;
@@ -31,7 +31,7 @@ export interface StartCopiesOptions {
 }
 
 /**
- * The copies that a sequence starts with: of the block that a branch shares in part, since both
+ * The copies that a sequence starts with: of the block that a fork shares in part, since both
  * sequences go on writing there, and of each state, which every step overwrites.
  *
  * What they read is held by the queue until the step that makes them is committed. Blocks of a
@@ -67,14 +67,14 @@ export class StartCopies {
     );
   }
 
-  /** Asks for the copies of branch `id`, and keeps what they read until they are done. */
-  ofBranch(id: SequenceId, { plan, from, to, numShared }: Branch): BlockCopy[] {
+  /** Asks for the copies of fork `id`, and keeps what they read until they are done. */
+  ofFork(id: SequenceId, { plan, from, to, numShared }: ForkTables): BlockCopy[] {
     const { groups, blockSize, queue } = this.#options;
     const numBlocks = Math.floor(numShared / blockSize);
     return plan.copied.flatMap((block, group) => {
       if (block === undefined) return [];
       const isState = this.#isState(group);
-      // Of several branches in one step each copies the same state, whichever it branches off.
+      // Of several forks in one step each copies the same state, whichever it forks.
       const read = isState ? queue.sourceOf(block) : block;
       const isFull = groups[group]!.kind === "full";
       queue.hold(isFull ? from[group]!.slice(0, numBlocks + 1) : [read]);

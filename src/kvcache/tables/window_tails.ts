@@ -39,7 +39,7 @@ export class WindowTails {
   /** Leading blocks that are full of computed tokens. */
   #numFull = 0;
 
-  /** @param source the tails of the path that this one branches off, and the blocks they share. */
+  /** @param source the tails of the path that this one forks, and the blocks they share. */
   constructor(
     cache: PrefixCache,
     keep: readonly number[],

@@ -39,7 +39,7 @@ interface Waiting {
  * Bound: with one priority, while at most {@link MAX_PREFIX_ORDERED} wait, a group is overtaken by
  * no more later arrivals than have waited at once with it, or {@link MIN_OVERTAKEN}: it waits about
  * twice as long as it would in order of arrival. A step in which groups wait and seats are left
- * costs O(groups log groups + what has changed of their prefixes).
+ * costs O(groups log groups + what has changed of their prefixes), and O(groups) per admission.
  */
 export class LongestPrefixPolicy implements SchedulingPolicy {
   readonly #watchCached: WatchCached;

@@ -1,5 +1,6 @@
+import { omitUndefined } from "../../base/omit_undefined.ts";
 import { StartupError } from "../../core/errors.ts";
-import { definedFields, type Fields } from "./json_fields.ts";
+import type { Fields } from "./json_fields.ts";
 import type { Metadata } from "./metadata.ts";
 import { shortNumber } from "./short_number.ts";
 
@@ -93,7 +94,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     pairsRows: true,
     // Mistral's models are Llamas here, and so are Mixtral's, which have experts.
     fields: (keys) => ({
-      ...definedFields({ sliding_window: keys.count("attention.sliding_window") || undefined }),
+      ...omitUndefined({ sliding_window: keys.count("attention.sliding_window") || undefined }),
       ...(keys.count("attention.sliding_window") ? { model_type: "mistral" } : {}),
       ...(keys.count("expert_count") ? { model_type: "mixtral" } : {}),
     }),
@@ -149,7 +150,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     fields: (keys) => ({
       ...GELU,
       ...queryScale(keys, 46),
-      ...definedFields({
+      ...omitUndefined({
         attn_logit_softcapping: keys.number("attn_logit_softcapping"),
         final_logit_softcapping: keys.number("final_logit_softcapping"),
       }),
@@ -168,7 +169,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
       rope_local_base_freq: keys.number("rope.freq_base_swa") ?? 10_000,
       sliding_window: keys.requireCount("attention.sliding_window"),
       layer_types: keys.layerTypes(6),
-      ...definedFields({ final_logit_softcapping: keys.number("final_logit_softcapping") }),
+      ...omitUndefined({ final_logit_softcapping: keys.number("final_logit_softcapping") }),
     }),
   },
   phi3: {
@@ -177,7 +178,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     // A turn's marks swallow the line break behind them.
     leaveSpace: ["<unk>", "<s>", "<|endoftext|>"],
     fields: (keys) =>
-      definedFields({
+      omitUndefined({
         sliding_window: keys.count("attention.sliding_window") || undefined,
         original_max_position_embeddings: keys.count("rope.scaling.original_context_length"),
       }),
@@ -199,7 +200,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     modelType: "granite",
     pairsRows: true,
     fields: (keys) =>
-      definedFields({
+      omitUndefined({
         attention_multiplier: keys.number("attention.scale"),
         embedding_multiplier: keys.number("embedding_scale"),
         residual_multiplier: keys.number("residual_scale"),

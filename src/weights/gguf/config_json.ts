@@ -1,7 +1,8 @@
+import { omitUndefined } from "../../base/omit_undefined.ts";
 import { StartupError } from "../../core/errors.ts";
 import { ArchitectureKeys, architectureOf } from "./architectures.ts";
 import type { GgufFile } from "./gguf_file.ts";
-import { definedFields, type Fields } from "./json_fields.ts";
+import type { Fields } from "./json_fields.ts";
 import { ropeScaling } from "./rope_scaling.ts";
 import { shortNumber } from "./short_number.ts";
 
@@ -17,7 +18,7 @@ export function configJson(gguf: GgufFile): Fields {
   const keys = new ArchitectureKeys(metadata, name);
   const scaling = ropeScaling(gguf, name);
   const hasBias = (part: string) => gguf.tensors.has(`blk.0.${part}.bias`);
-  return definedFields({
+  return omitUndefined({
     model_type: architecture.modelType,
     hidden_size: keys.requireCount("embedding_length"),
     num_hidden_layers: keys.requireCount("block_count"),
@@ -49,7 +50,7 @@ export function generationConfigJson(
     const value = metadata.number(`general.sampling.${name}`);
     return value === undefined ? undefined : shortNumber(value);
   };
-  return definedFields({
+  return omitUndefined({
     eos_token_id: eosTokenIds.length === 0 ? undefined : eosTokenIds,
     temperature: number("temp"),
     top_p: number("top_p"),

@@ -1,3 +1,4 @@
+import { omitUndefined } from "../../base/omit_undefined.ts";
 import { StartupError } from "../../core/errors.ts";
 import type { GgufFile } from "./gguf_file.ts";
 import type { Fields } from "./json_fields.ts";
@@ -24,7 +25,7 @@ export function ropeScaling(gguf: GgufFile, architecture: string): Fields | unde
   const original = metadata.count(key("original_context_length"));
   if (long !== undefined && short !== undefined) {
     return longrope(long, short, {
-      ...(original === undefined ? {} : { original_max_position_embeddings: original }),
+      ...omitUndefined({ original_max_position_embeddings: original }),
       ...attentionFactor(metadata.number(key("attn_factor"))),
     });
   }
@@ -65,9 +66,11 @@ function yarn(
   return {
     rope_type: "yarn",
     factor: shortNumber(factor),
-    ...(original === undefined ? {} : { original_max_position_embeddings: original }),
-    ...(fast === undefined ? {} : { beta_fast: shortNumber(fast) }),
-    ...(slow === undefined ? {} : { beta_slow: shortNumber(slow) }),
+    ...omitUndefined({
+      original_max_position_embeddings: original,
+      beta_fast: fast && shortNumber(fast),
+      beta_slow: slow && shortNumber(slow),
+    }),
     // Converters write config.json's own factor here.
     ...attentionFactor(metadata.number(key("attn_factor"))),
   };

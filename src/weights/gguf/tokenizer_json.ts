@@ -1,6 +1,7 @@
+import { omitUndefined } from "../../base/omit_undefined.ts";
 import { StartupError } from "../../core/errors.ts";
 import { knownArchitecture } from "./architectures.ts";
-import { definedFields, type Fields } from "./json_fields.ts";
+import type { Fields } from "./json_fields.ts";
 import type { Metadata } from "./metadata.ts";
 import { pieceMerges } from "./piece_merges.ts";
 import { preTokenizerOf } from "./pre_tokenizers.ts";
@@ -55,7 +56,7 @@ export function tokenizerJson(metadata: Metadata): Fields {
 export function tokenizerConfigJson(metadata: Metadata): Fields {
   const vocabulary = readVocabulary(metadata);
   const textOf = (name: string) => vocabulary.tokens[specialId(metadata, name, vocabulary) ?? -1];
-  return definedFields({
+  return omitUndefined({
     bos_token: textOf("bos"),
     eos_token: textOf("eos"),
     chat_template: metadata.text("tokenizer.chat_template"),

@@ -19,7 +19,7 @@ export function toFile(conversations: readonly Conversation[]): string {
 /**
  * The conversations of a file, under names of their own, so that what is kept stays.
  *
- * @throws {Error} in a sentence for whoever chose the file.
+ * @throws {Error} in a sentence for the person who chose the file.
  */
 export function fromFile(text: string): Conversation[] {
   if (text.length > MAX_FILE_LENGTH) {

@@ -52,7 +52,7 @@ Deno.test("a moment has on both sides of the wire the same fields", () => {
 
 Deno.test("a frame of an engine that was lost is what the page reads", () => {
   const outage = { elapsedMs: 1500, numFailures: 2, maxNumFailures: 5, nextTryMs: 250 };
-  const engine = { state: "restarting", outage, numInFlight: 3 } as const;
+  const engine = { state: "restarting", outage, stall: undefined, numInFlight: 3 } as const;
   const parts = { frame: 4, timeMs: 6, engine, reason: "the device was lost" };
   const shown: AwayMessage = awayMessage(parts);
   assertEquals(JSON.parse(makeAwayFrame(parts).change()), JSON.parse(JSON.stringify(shown)));
@@ -60,4 +60,7 @@ Deno.test("a frame of an engine that was lost is what the page reads", () => {
     ...{ seconds: 1.5, failures_in_a_row: 2, failures_allowed: 5, next_try_in_seconds: 0.25 },
     requests_kept: 3,
   });
+  const stall = { seconds: 31, reason: "the device computes" };
+  const stalled: AwayMessage = awayMessage({ ...parts, engine: { ...engine, stall } });
+  assertEquals([shown.stalled_seconds, stalled.stalled_seconds], [undefined, 31]);
 });

@@ -190,6 +190,39 @@ Deno.test("MachineWatch tells an outage second by second, and counts nothing of 
   await follow;
 });
 
+Deno.test("MachineWatch tells second by second that the engine does not get on, until it does", async () => {
+  const rig = new Watched();
+  const abort = new AbortController();
+  const frames = rig.watch.join(abort.signal);
+  await read(frames);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const command = rig.engine.command.bind(rig.engine);
+  rig.engine.command = async (asked) => {
+    await promise;
+    return await command(asked);
+  };
+  const reason = "the device computes";
+  rig.engine.stall = { seconds: 30, reason };
+  await rig.turn();
+  for (let seconds = 31; seconds < 34; seconds++) {
+    rig.engine.stall = { seconds, reason };
+    await rig.turn(1000);
+    const away = await read(frames);
+    assertEquals([away.type, away.stalled_seconds, away.reason], ["away", seconds, reason]);
+  }
+  rig.engine.stall = undefined;
+  resolve();
+  await settle();
+  const { type, is_whole, tree } = await read(frames);
+  assertEquals([type, is_whole, tree !== undefined], ["frame", true, true]);
+  // It is not asked on behind that.
+  await rig.turn();
+  const { numViews } = rig;
+  await rig.turn(5000);
+  assertEquals([rig.numViews, rig.errors], [numViews, []]);
+  abort.abort();
+});
+
 Deno.test("MachineWatch outlives a view that fails, and tells of it", async () => {
   const rig = new Watched();
   const abort = new AbortController();

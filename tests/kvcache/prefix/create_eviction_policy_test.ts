@@ -4,7 +4,7 @@ import {
   createEvictionPolicy,
   type EvictionParts,
 } from "../../../src/kvcache/prefix/create_eviction_policy.ts";
-import { PriorityPolicy } from "../../../src/kvcache/prefix/priority_policy.ts";
+import { RetentionPolicy } from "../../../src/kvcache/prefix/retention_policy.ts";
 import type { EvictionPolicy } from "../../../src/kvcache/prefix/eviction_policy.ts";
 import { runs, times } from "../../support/runs.ts";
 
@@ -63,7 +63,7 @@ Deno.test("SlruPolicy lets a block that fell out of the protected segment earn i
   assertEquals(policy.next(), 1);
 });
 
-Deno.test("PriorityPolicy evicts by priority, then by last use; the default is 35", () => {
+Deno.test("RetentionPolicy evicts by priority, then by last use; the default is 35", () => {
   const policy = createEvictionPolicy("priority", 6, PARTS);
   for (const id of [0, 1, 2, 3, 4, 5]) policy.start(id);
   policy.setRetention(0, { priority: 90 });
@@ -75,7 +75,7 @@ Deno.test("PriorityPolicy evicts by priority, then by last use; the default is 3
   assertEquals(drain(policy, 6), [1, 3, 5, 4, 2, 0]);
 });
 
-Deno.test("PriorityPolicy lets a priority that has expired revert to 35, up or down (S131-S137)", () => {
+Deno.test("RetentionPolicy lets a priority that has expired revert to 35, up or down (S131-S137)", () => {
   let now = 0;
   const policy = createEvictionPolicy("priority", 4, { ...PARTS, now: () => now });
   for (const id of [0, 1, 2, 3]) policy.start(id);
@@ -90,7 +90,7 @@ Deno.test("PriorityPolicy lets a priority that has expired revert to 35, up or d
   assertEquals(drain(policy, 4), [0, 3, 1, 2]);
 });
 
-Deno.test("PriorityPolicy keeps a parent until its children are gone, whatever its priority", () => {
+Deno.test("RetentionPolicy keeps a parent until its children are gone, whatever its priority", () => {
   const policy = createEvictionPolicy("priority", 2, PARTS);
   policy.setRetention(0, { priority: 0 });
   policy.setRetention(1, { priority: 100 });
@@ -102,7 +102,7 @@ Deno.test("PriorityPolicy keeps a parent until its children are gone, whatever i
   assertEquals(policy.next(), 0);
 });
 
-Deno.test("PriorityPolicy forgets the priority of what a block held before", () => {
+Deno.test("RetentionPolicy forgets the priority of what a block held before", () => {
   const policy = createEvictionPolicy("priority", 2, PARTS);
   policy.setRetention(0, { priority: 100 });
   policy.start(0);
@@ -111,7 +111,7 @@ Deno.test("PriorityPolicy forgets the priority of what a block held before", () 
   assertEquals(policy.next(), 0);
 });
 
-Deno.test("PriorityPolicy counts in 32 bits: what starts anew changes no victim", () => {
+Deno.test("RetentionPolicy counts in 32 bits: what starts anew changes no victim", () => {
   const step = fc.record({
     verb: fc.constantFrom("idle", "use", "wait", "evict"),
     id: fc.nat(7),
@@ -123,8 +123,8 @@ Deno.test("PriorityPolicy counts in 32 bits: what starts anew changes no victim"
   fc.assert(
     fc.property(fc.array(step, { minLength: 20, maxLength: 60, size: "max" }), (history) => {
       let now = 1e6 + 0.25;
-      const plain = new PriorityPolicy(8, () => now);
-      const short = new PriorityPolicy(8, () => now, { maxStamp: 9, maxElapsedMs: 20 });
+      const plain = new RetentionPolicy(8, () => now);
+      const short = new RetentionPolicy(8, () => now, { maxStamp: 9, maxElapsedMs: 20 });
       const both = [plain, short];
       const idle = new Set<number>();
       for (const { verb, id, priority, durationMs, waitedMs } of history) {
@@ -219,4 +219,21 @@ Deno.test("ReusePolicy is LRU until it knows better, and then keeps the kind tha
   now += 100;
   policy.checkIntegrity(2);
   assertEquals(policy.next(), 3, "idle for less time, and less likely to come back");
+});
+
+Deno.test("ReusePolicy counts a block that is found while pinned by its wait before", () => {
+  let now = 0;
+  const policy = createEvictionPolicy("reuse", 100, { ...PARTS, now: () => now });
+  for (let id = 0; id < 100; id++) policy.start(id);
+  // Each waits 1 ms until it is pinned, is found much later, and gets its second kind.
+  for (let id = 0; id < 50; id++) idle(policy, id);
+  now += 1;
+  for (let id = 0; id < 50; id++) policy.remove(id);
+  now += 1000;
+  for (let id = 0; id < 50; id++) policy.hit(id);
+  idle(policy, 50);
+  now += 700;
+  idle(policy, 0);
+  now += 300;
+  assertEquals(policy.next(), 50, "none of its kind has come back after so long a wait");
 });

@@ -9,8 +9,6 @@ import { PrefixCache } from "../../../src/kvcache/prefix/prefix_cache.ts";
 import { cases } from "../../support/runs.ts";
 import { KEY_SPACE } from "../../support/scheduler_rig.ts";
 
-// Block ids are one less than in kv-cache.md: no block is reserved here.
-
 /** Blocks of 16 and a pool of 10, all of it for whoever comes, unless told otherwise. */
 function managerOf(options: Partial<BlockManagerOptions> = {}): BlockManager {
   return new BlockManager({

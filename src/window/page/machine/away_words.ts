@@ -4,7 +4,7 @@ import type { AwayMessage } from "./frames.ts";
 /** What the room says in place of an engine. */
 export interface AwayWords {
   readonly title: string;
-  /** What is known of the outage, a sentence each; empty where there is none. */
+  /** What is known beside the reason, a sentence each. */
   readonly facts: readonly string[];
 }
 
@@ -16,8 +16,15 @@ const TITLES: Readonly<Record<AwayMessage["state"], string>> = {
   failed: "The engine has failed for good",
 };
 
-/** Why there is no engine to look into, when there is to be one, and what becomes of requests. */
-export function awayWords({ state, outage }: AwayMessage): AwayWords {
+/**
+ * Why there is no engine to look into, since when, when there is to be one, and what becomes of
+ * requests.
+ */
+export function awayWords({ state, outage, stalled_seconds }: AwayMessage): AwayWords {
+  if (stalled_seconds !== undefined) {
+    const since = duration(1000 * Math.floor(stalled_seconds));
+    return { title: "The engine does not get on", facts: [`It last got on ${since} ago.`] };
+  }
   const title = TITLES[state];
   if (outage === undefined) return { title, facts: [] };
   const { seconds, failures_in_a_row, failures_allowed, next_try_in_seconds, requests_kept } =

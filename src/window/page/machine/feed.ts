@@ -125,8 +125,10 @@ export class Feed {
       machine.away = message;
       machine.timeMs = message.time_ms;
       // The next engine numbers its sequences anew.
-      machine.timelines.clear();
-      machine.sequences = [];
+      if (message.stalled_seconds === undefined) {
+        machine.timelines.clear();
+        machine.sequences = [];
+      }
     } else this.#show(message);
     this.#onChange();
   }

@@ -94,6 +94,8 @@ export type Message =
     readonly state: "starting" | "ready" | "restarting" | "draining" | "failed";
     readonly reason: string;
     readonly outage?: Outage;
+    /** Since an engine that is there last got on with its work. */
+    readonly stalled_seconds?: number;
   }
   | {
     readonly type: "frame";

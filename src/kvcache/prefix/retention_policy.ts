@@ -25,7 +25,7 @@ const LIMITS = { maxStamp: 2 ** 32 - 1, maxElapsedMs: 2 ** 31 };
  * Operations cost O(log blocks), and O(pool) once in 2^32 events or 24 days. Memory: 17.25 bytes
  * per block.
  */
-export class PriorityPolicy implements EvictionPolicy {
+export class RetentionPolicy implements EvictionPolicy {
   readonly #now: () => number;
   readonly #limits: typeof LIMITS;
   #priorities: Uint8Array;
