@@ -192,7 +192,7 @@ export class BeamGroup implements SequenceGroup {
     const numNeeded = blocks.numSlabsOf(numTokens) +
       blocks.numSlabsFor(this.reservedDemand(blocks));
     const beams = { numBeams: this.#beams.length, numTokens, numNeeded };
-    return poolExceededByBeams(beams, blocks, blocks.pins?.numBlocks ?? 0);
+    return poolExceededByBeams(beams, blocks, blocks.pins);
   }
 
   update(beam: Sequence, { topLogprobs }: TokenOutput): void {

@@ -9,6 +9,15 @@ export interface PoolSize {
   readonly numPoolTokens?: number;
 }
 
+/** What pins hold of the pool. */
+export interface PinnedSize {
+  readonly numBlocks: number;
+  /** Leading positions of their prefixes. */
+  readonly numTokens: number;
+}
+
+const NOTHING_PINNED: PinnedSize = { numBlocks: 0, numTokens: 0 };
+
 /** Tokens of one sequence that the pool holds. */
 export function poolTokens({ numBlocks, blockSize, numPoolTokens }: PoolSize): number {
   return numPoolTokens ?? numBlocks * blockSize;
@@ -24,19 +33,19 @@ export function describePool(pool: PoolSize): string {
 export function poolOutgrown(
   numTokens: number,
   pool: PoolSize,
-  numPinnedBlocks: number,
+  pinned?: PinnedSize,
 ): ErrorData {
   const what = `The sequence has grown to ${numTokens} tokens`;
-  return outOfRoom(what, numTokens, { pool, numPinnedBlocks });
+  return outOfRoom(what, numTokens, pool, pinned);
 }
 
 /** The pool is too small for a sequence that would run alone, since prefixes are pinned. */
 export function poolExceeded(
   numTokens: number,
   pool: PoolSize,
-  numPinnedBlocks: number,
+  pinned?: PinnedSize,
 ): ErrorData {
-  return outOfRoom(`The sequence has ${numTokens} tokens`, numTokens, { pool, numPinnedBlocks });
+  return outOfRoom(`The sequence has ${numTokens} tokens`, numTokens, pool, pinned);
 }
 
 /** The blocks that the beams of a search take together. */
@@ -52,9 +61,9 @@ export interface BeamsInBlocks {
 export function poolExceededByBeams(
   beams: BeamsInBlocks,
   pool: PoolSize,
-  numPinnedBlocks: number,
+  pinned?: PinnedSize,
 ): ErrorData {
-  const message = describeBeams(beams, pool) + describePinned(numPinnedBlocks);
+  const message = describeBeams(beams, pool) + describePinned(pinned);
   const details = detailsOfBeams(beams, pool);
   return new RequestError(message, { code: "kv_cache_exceeded", details }).data;
 }
@@ -82,22 +91,22 @@ export function cacheInUse(numSequences: number): RequestError {
   );
 }
 
-function describePinned(numPinnedBlocks: number): string {
-  return numPinnedBlocks > 0 ? `, and ${numPinnedBlocks} of these blocks are pinned` : "";
+function describePinned({ numBlocks } = NOTHING_PINNED): string {
+  return numBlocks > 0 ? `, and ${numBlocks} of these blocks are pinned` : "";
 }
 
 function outOfRoom(
   what: string,
   numTokens: number,
-  { pool, numPinnedBlocks }: { readonly pool: PoolSize; readonly numPinnedBlocks: number },
+  pool: PoolSize,
+  pinned: PinnedSize = NOTHING_PINNED,
 ): ErrorData {
-  const isPinned = numPinnedBlocks > 0;
   const details = {
     n_tokens: numTokens,
     n_kv_cache_tokens: poolTokens(pool),
-    ...(isPinned ? { n_pinned_tokens: numPinnedBlocks * pool.blockSize } : {}),
+    ...(pinned.numBlocks > 0 ? { n_pinned_tokens: pinned.numTokens } : {}),
   };
-  return new RequestError(`${what}, but ${describePool(pool)}${describePinned(numPinnedBlocks)}`, {
+  return new RequestError(`${what}, but ${describePool(pool)}${describePinned(pinned)}`, {
     code: "kv_cache_exceeded",
     details,
   }).data;

@@ -98,9 +98,8 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   }
 
   outOfBlocks(blocks: BlockManager, plan?: StepPlan): ErrorData {
-    const numPinned = blocks.pins?.numBlocks ?? 0;
-    if (plan === undefined) return poolExceeded(this.numTokens, blocks, numPinned);
-    return poolOutgrown(this.numComputedTokens + plan.countFor(this), blocks, numPinned);
+    if (plan === undefined) return poolExceeded(this.numTokens, blocks, blocks.pins);
+    return poolOutgrown(this.numComputedTokens + plan.countFor(this), blocks, blocks.pins);
   }
 
   preempt(): void {

@@ -6,7 +6,7 @@ import type { CacheRetention } from "../../src/core/generation.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { BlockKey } from "../../src/kvcache/prefix/block_key.ts";
-import { childKey, rootKey } from "../support/block_keys.ts";
+import { childNode, rootNode } from "../support/block_keys.ts";
 import { CacheModel, MODELLED_POLICIES, NUM_TAIL_BLOCKS } from "../support/cache_model.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
 import { runs, times } from "../support/runs.ts";
@@ -282,12 +282,12 @@ class Pair {
     if (known !== undefined) return known;
     const [scope, list] = prefix.split(": ");
     const tokens = list!.split(" ").map(Number);
-    let key = rootKey(scope!);
+    let node = rootNode(scope!);
     for (let start = 0; start < tokens.length; start += this.#sizes.blockSize) {
-      key = childKey(key, tokens.slice(start, start + this.#sizes.blockSize));
+      node = childNode(node, tokens.slice(start, start + this.#sizes.blockSize));
     }
-    this.#keysOf.set(prefix, key);
-    return key;
+    this.#keysOf.set(prefix, node.key);
+    return node.key;
   }
 
   /** What an admission would find; and one that never fits, which must leave no trace. */

@@ -9,7 +9,7 @@ import {
 const POOL = { numBlocks: 4, blockSize: 4 };
 
 Deno.test("poolOutgrown() tells how much was needed and how much there is", () => {
-  const error = poolOutgrown(17, POOL, 0);
+  const error = poolOutgrown(17, POOL);
   assertEquals([error.status, error.code], [400, "kv_cache_exceeded"]);
   assertEquals(error.details, { n_tokens: 17, n_kv_cache_tokens: 16 });
   assertStringIncludes(error.message, "grown to 17 tokens");
@@ -17,7 +17,7 @@ Deno.test("poolOutgrown() tells how much was needed and how much there is", () =
 
 Deno.test("poolExceeded() and poolOutgrown() tell what is pinned", () => {
   for (const refuse of [poolExceeded, poolOutgrown]) {
-    const error = refuse(12, POOL, 2);
+    const error = refuse(12, POOL, { numBlocks: 2, numTokens: 8 });
     assertEquals(error.details, { n_tokens: 12, n_kv_cache_tokens: 16, n_pinned_tokens: 8 });
     assertStringIncludes(error.message, "12 tokens, but the whole KV cache holds 16");
     assertStringIncludes(error.message, "2 of these blocks are pinned");
@@ -32,7 +32,7 @@ Deno.test("cacheInUse() says how many sequences hold blocks", () => {
 
 Deno.test("poolExceededByBeams() tells what the beams need together, and what is pinned", () => {
   const beams = { numBeams: 2, numTokens: 12, numNeeded: 5 };
-  const { message, details } = poolExceededByBeams(beams, POOL, 3);
+  const { message, details } = poolExceededByBeams(beams, POOL, { numBlocks: 3, numTokens: 12 });
   assertStringIncludes(message, "The 2 beams of the search have 12 tokens each");
   assertStringIncludes(message, "(4 blocks of 4), and 3 of these blocks are pinned");
   assertEquals(details, { n_beams: 2, n_blocks: 5, n_kv_cache_blocks: 4 });

@@ -324,6 +324,23 @@ Deno.test("Scheduler ends a sequence that pins leave no room for, with the numbe
   assertEquals(rig.endOf("c")?.finishReason, "length");
 });
 
+Deno.test("Scheduler tells how many tokens are pinned, in however many cache groups", () => {
+  const heads = { numKvHeads: 1, headDim: 4 };
+  const rig = cachingRig({
+    numBlocks: 8,
+    groups: [{ kind: "full", ...heads }, { kind: "sliding_window", window: 8, ...heads }],
+    prefixCache: { maxPinnedShare: 1 },
+  });
+  const prompt = Uint32Array.from(range(0, 8));
+  rig.add({ id: "a", sequences: [{ prompt, params: samplingParams({ maxTokens: 1 }) }] });
+  rig.finish();
+  assertEquals(rig.blocks.pins!.pin("system", "", prompt), 4);
+  assertEquals(rig.blocks.pins!.numTokens, 8);
+  rig.add(samplesOf("b", range(50, 12)));
+  rig.finish();
+  assertEquals(rig.endOf("b")?.error?.details?.n_pinned_tokens, 8);
+});
+
 Deno.test("Scheduler says who waits and why", () => {
   const decisions: KvDecision[] = [];
   const rig = cachingRig({

@@ -6,9 +6,8 @@ import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import type { BlockKey } from "../../src/kvcache/prefix/block_key.ts";
 import { type EncoderInput, scopeWithInputs } from "../../src/kvcache/tables/encoder_inputs.ts";
-import { childKey, rootKey } from "./block_keys.ts";
+import { childNode, type KeyNode, rootNode } from "./block_keys.ts";
 import { KvDevice, prefixesOf } from "./kv_device.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
 
@@ -36,8 +35,8 @@ interface Sequence {
   /** Where chunks are to end. */
   readonly chunkEnds: readonly number[];
   numComputed: number;
-  /** Tokens of the whole blocks whose keys are known, and the key of the last of them. */
-  named: { readonly end: number; readonly key: BlockKey };
+  /** Tokens of the whole blocks whose keys are known, and the last of them. */
+  named: { readonly end: number; readonly node: KeyNode };
 }
 
 /**
@@ -325,9 +324,9 @@ export class KvGroupRig {
   #begin(begun: Omit<Sequence, "named">, copies: readonly BlockCopy[]): Sequence {
     const { scope, inputs } = begun;
     for (const { key } of inputs) {
-      this.#names.set(childKey(rootKey(scope), [], [key]), inputName(scope, key));
+      this.#names.set(childNode(rootNode(scope), [], [key]).key, inputName(scope, key));
     }
-    const named = { end: 0, key: rootKey(scopeWithInputs(scope, inputs)) };
+    const named = { end: 0, node: rootNode(scopeWithInputs(scope, inputs)) };
     const sequence: Sequence = { ...begun, named };
     this.sequences.push(sequence);
     this.#nameKeys(sequence);
@@ -339,16 +338,16 @@ export class KvGroupRig {
   #nameKeys(sequence: Sequence): void {
     const { blockSize } = this.#options;
     const { scope, tokens, inputs } = sequence;
-    let { end, key } = sequence.named;
+    let { end, node } = sequence.named;
     if (end + blockSize > tokens.length) return;
     const prefix = `${namedScope(scope, inputs)}: `;
     const names = prefixesOf(tokens, tokens.length);
     while (end + blockSize <= tokens.length) {
-      key = childKey(key, tokens.slice(end, end + blockSize));
+      node = childNode(node, tokens.slice(end, end + blockSize));
       end += blockSize;
-      this.#names.set(key, prefix + names[end]);
+      this.#names.set(node.key, prefix + names[end]);
     }
-    sequence.named = { end, key };
+    sequence.named = { end, node };
   }
 
   /** Carries out the copies of admissions, as a step does that computes something else. */

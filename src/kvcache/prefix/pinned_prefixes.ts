@@ -39,6 +39,7 @@ export class PinnedPrefixes {
   #maxNumBlocks: number;
   readonly #pins = new Map<string, Pin>();
   #numBlocks = 0;
+  #numTokens = 0;
 
   /** No pins; at most `maxShare` of a pool that has `numPoolBlocks` now. */
   constructor(cache: PinnableCache, maxShare: number, numPoolBlocks: number) {
@@ -57,6 +58,11 @@ export class PinnedPrefixes {
    */
   get numBlocks(): number {
     return this.#numBlocks;
+  }
+
+  /** Leading positions that pins hold, one that two of them share counted twice. */
+  get numTokens(): number {
+    return this.#numTokens;
   }
 
   /**
@@ -85,6 +91,7 @@ export class PinnedPrefixes {
     const numTokens = hit.nodes.length * this.#cache.blockSize;
     this.#pins.set(name, { ids, numBlocks, numTokens });
     this.#numBlocks += numBlocks;
+    this.#numTokens += numTokens;
     return numBlocks;
   }
 
@@ -100,6 +107,7 @@ export class PinnedPrefixes {
     this.#cache.release(pin.ids);
     this.#pins.delete(name);
     this.#numBlocks -= pin.numBlocks;
+    this.#numTokens -= pin.numTokens;
     return true;
   }
 

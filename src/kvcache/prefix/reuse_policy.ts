@@ -26,9 +26,11 @@ export class ReusePolicy implements EvictionPolicy {
   readonly #victims: readonly BlockTournament[];
   #kinds: Uint8Array;
   /**
-   * When each block became idle, in milliseconds, NaN once it has been found since; and in events.
+   * Milliseconds: since when an idle block has been so; of one in use how long it waited, or NaN
+   * once it has been found.
    */
-  #idleSince: Float64Array;
+  #waits: Float64Array;
+  /** When each block became idle, in events. */
   #stamps: Float64Array;
   #numEvents = 0;
 
@@ -37,7 +39,7 @@ export class ReusePolicy implements EvictionPolicy {
     const halfLife = POOLS_REMEMBERED * numBlocks;
     this.#histories = Array.from({ length: NUM_KINDS }, () => new ReuseHistory(halfLife));
     this.#kinds = new Uint8Array(numBlocks);
-    this.#idleSince = new Float64Array(numBlocks).fill(NaN);
+    this.#waits = new Float64Array(numBlocks).fill(NaN);
     this.#stamps = new Float64Array(numBlocks);
     this.#victims = Array.from(
       { length: NUM_KINDS },
@@ -47,20 +49,20 @@ export class ReusePolicy implements EvictionPolicy {
 
   start(id: BlockId): void {
     this.#kinds[id] = 0;
-    this.#idleSince[id] = NaN;
+    this.#waits[id] = NaN;
   }
 
   replace(before: BlockId, id: BlockId): void {
     this.#kinds[id] = this.#kinds[before]!;
-    this.#idleSince[id] = this.#idleSince[before]!;
+    this.#waits[id] = this.#waits[before]!;
   }
 
   hit(id: BlockId): void {
     const kind = this.#kinds[id]!;
-    const ageMs = this.#ageOf(id);
-    // One that was in use has not waited.
-    if (!Number.isNaN(ageMs)) this.#histories[kind]!.noteFound(ageMs);
-    this.#idleSince[id] = NaN;
+    const waitedMs = this.#waits[id]!;
+    // Found while others use it, it has not waited; of one that is pinned, the time before counts.
+    if (!Number.isNaN(waitedMs)) this.#histories[kind]!.noteFound(waitedMs);
+    this.#waits[id] = NaN;
     this.#kinds[id] = Math.min(kind + 1, NUM_KINDS - 1);
   }
 
@@ -68,7 +70,7 @@ export class ReusePolicy implements EvictionPolicy {
 
   add(id: BlockId, isLeaf: boolean): void {
     this.#stamps[id] = this.#numEvents++;
-    this.#idleSince[id] = this.#now();
+    this.#waits[id] = this.#now();
     if (isLeaf) this.becomeLeaf(id);
   }
 
@@ -78,7 +80,8 @@ export class ReusePolicy implements EvictionPolicy {
 
   remove(id: BlockId): void {
     const kind = this.#kinds[id]!;
-    this.#histories[kind]!.noteEnd(this.#ageOf(id));
+    this.#waits[id] = this.#ageOf(id);
+    this.#histories[kind]!.noteEnd(this.#waits[id]!);
     const victims = this.#victims[kind]!;
     if (victims.has(id)) victims.remove(id);
   }
@@ -100,7 +103,7 @@ export class ReusePolicy implements EvictionPolicy {
       history.halfLife = POOLS_REMEMBERED * remap.numBlocks;
     }
     this.#kinds = remap.column(this.#kinds);
-    this.#idleSince = remap.column(this.#idleSince, { fill: NaN });
+    this.#waits = remap.column(this.#waits, { fill: NaN });
     this.#stamps = remap.column(this.#stamps);
     for (const victims of this.#victims) victims.remap(remap);
   }
@@ -114,7 +117,8 @@ export class ReusePolicy implements EvictionPolicy {
     );
   }
 
+  /** How long an idle block has been so. */
   #ageOf(id: BlockId): number {
-    return this.#now() - this.#idleSince[id]!;
+    return this.#now() - this.#waits[id]!;
   }
 }

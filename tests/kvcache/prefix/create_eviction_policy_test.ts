@@ -220,3 +220,20 @@ Deno.test("ReusePolicy is LRU until it knows better, and then keeps the kind tha
   policy.checkIntegrity(2);
   assertEquals(policy.next(), 3, "idle for less time, and less likely to come back");
 });
+
+Deno.test("ReusePolicy counts a block that is found while pinned by its wait before", () => {
+  let now = 0;
+  const policy = createEvictionPolicy("reuse", 100, { ...PARTS, now: () => now });
+  for (let id = 0; id < 100; id++) policy.start(id);
+  // Each waits 1 ms until it is pinned, is found much later, and gets its second kind.
+  for (let id = 0; id < 50; id++) idle(policy, id);
+  now += 1;
+  for (let id = 0; id < 50; id++) policy.remove(id);
+  now += 1000;
+  for (let id = 0; id < 50; id++) policy.hit(id);
+  idle(policy, 50);
+  now += 700;
+  idle(policy, 0);
+  now += 300;
+  assertEquals(policy.next(), 50, "none of its kind has come back after so long a wait");
+});
