@@ -93,7 +93,7 @@ export class EngineServer implements SimServer {
       id: String(index),
       sequences: [{ prompt: turn.prompt(), params: { ...GREEDY, maxTokens: turn.outputLen } }],
       ...(owner === undefined ? {} : { owner }),
-      ...(priority === undefined ? {} : { priority }),
+      ...(priority === undefined ? {} : { ownerPriority: priority }),
     };
     try {
       this.scheduler.add(request, this.#now());

@@ -165,7 +165,7 @@ function inPreemptionOrder(
 function compareRanks(a: SequenceGroup, b: SequenceGroup, policy: SchedulingPolicy): number {
   if (policy.outranks?.(a, b)) return -1;
   if (policy.outranks?.(b, a)) return 1;
-  return b.priority - a.priority;
+  return b.ownerPriority - a.ownerPriority;
 }
 
 function isProtected({ numPreemptions, numOutputTokensAtStart, members }: SequenceGroup): boolean {

@@ -59,10 +59,10 @@ export interface SequenceGroup {
   readonly promptIndex: number;
   /** Its owner; requests without one share the owner `undefined`. */
   readonly owner: string | undefined;
-  /** Its owner's priority at admission: a higher one goes first. */
-  readonly priority: number;
-  /** The request's own priority among those of one priority of owners: a higher one goes first. */
-  readonly urgency: number;
+  /** Its owner's priority: a higher one goes first. */
+  readonly ownerPriority: number;
+  /** Its request's own priority, among equals by their owners': a higher one goes first. */
+  readonly requestPriority: number;
   /** When it ends with an error, on the scheduler's clock; absent: never. */
   readonly deadlineMs: number | undefined;
   /** How long that is after its arrival. */

@@ -38,7 +38,7 @@ export function checkRequest(
   checkFits(request, limits);
   checkTokens(request, limits);
   checkSearchFits(request, limits);
-  checkUrgency(request, policy);
+  checkRequestPriority(request, policy);
 }
 
 /**
@@ -144,13 +144,13 @@ export function checkSearchFits(request: GenerationRequest, limits: SubmissionLi
  *
  * @throws {RequestError} with status 400.
  */
-function checkUrgency(
-  { urgency = 0 }: GenerationRequest,
+function checkRequestPriority(
+  { requestPriority = 0 }: GenerationRequest,
   policy: SchedulingPolicyName = "fcfs",
 ): void {
-  if (urgency === 0 || policy === "priority") return;
+  if (requestPriority === 0 || policy === "priority") return;
   throw new RequestError(
-    `priority must be 0 or absent, got ${urgency}: this server schedules by ${policy} and not by ` +
+    `priority must be 0 or absent, got ${requestPriority}: this server schedules by ${policy} and not by ` +
       `priority (--scheduling-policy)`,
     { code: "unsupported_parameter", param: "priority" },
   );
