@@ -82,7 +82,7 @@ export class EngineServer implements SimServer {
     const blockMs = swapMs * this.blocks.blockSize / COST_BLOCK;
     const costs = { tokenMs, storeMsPerMiB: blockMs, loadMsPerMiB: blockMs };
     this.#onTrace?.({ type: "costs", costs });
-    this.scheduler.noteSwapCosts(costs);
+    this.scheduler.setSwapCosts(costs);
   }
 
   add(arrival: Arrival): boolean {

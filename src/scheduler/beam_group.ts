@@ -214,7 +214,7 @@ export class BeamGroup implements SequenceGroup {
     answerReports(this.#search.hypotheses, this.#numLogprobs).forEach((reports, rank) => {
       for (const report of reports) sink.report(this, this.answers[rank]!, report);
     });
-    sink.release(this);
+    sink.endReported(this);
   }
 
   /** Replaces the beams by the best of their continuations. */

@@ -35,7 +35,7 @@ export interface OutputSink {
   /** The group ends; each of its answers reports this last. */
   end(group: SequenceGroup, report: Report & { readonly finishReason: FinishReason }): void;
   /** The group ends, and its answers have reported everything. */
-  release(group: SequenceGroup): void;
+  endReported(group: SequenceGroup): void;
   /** A member waits for its first block table. */
   reportQueued(member: Sequence): void;
   /** A member is no more, and its block table is to be freed. */
