@@ -29,7 +29,7 @@ import type { SchedulerOptions } from "./scheduler_options.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
-import { checkQueueHasRoom, checkRequest } from "./submission.ts";
+import { checkQueueHasRoom, checkRequest } from "./request_checks.ts";
 import { SwapControl } from "./swap_control.ts";
 
 /**

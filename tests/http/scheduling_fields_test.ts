@@ -20,7 +20,7 @@ Deno.test("priority and timeout go to the engine, as the request's own and in mi
 Deno.test("the server's own timeout holds for all, and a request's where it is shorter", async () => {
   const limits = {
     ...DEFAULT_LIMITS,
-    ...{ maxNumSequences: 128, keepAliveMs: 15_000, requestTimeoutSeconds: 10 },
+    ...{ maxNumQueuedSeqs: 128, keepAliveMs: 15_000, requestTimeoutSeconds: 10 },
   };
   const server = testServer({ limits });
   for (const timeout of [3, 30, undefined]) {

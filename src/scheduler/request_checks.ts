@@ -12,7 +12,7 @@ import {
 import type { SchedulerOptions } from "./scheduler_options.ts";
 
 /** The limits that a request is held against when it is submitted. */
-export interface SubmissionLimits extends
+export interface RequestLimits extends
   PoolSize,
   Pick<
     SchedulerOptions,
@@ -31,10 +31,10 @@ export interface SubmissionLimits extends
  */
 export function checkRequest(
   request: GenerationRequest,
-  limits: SubmissionLimits,
+  limits: RequestLimits,
   policy: SchedulingPolicyName | undefined,
 ): void {
-  checkNumSequences(request, limits);
+  checkQueueable(request, limits);
   checkFits(request, limits);
   checkTokens(request, limits);
   checkSearchFits(request, limits);
@@ -42,11 +42,12 @@ export function checkRequest(
 }
 
 /**
- * Refuses a request that has more sequences than may ever wait, by their number alone.
+ * Refuses a request that has more sequences than may ever wait, by their number alone. Endpoints
+ * refuse most of these before they tokenize; this check holds for whoever asks.
  *
  * @throws {RequestError} with status 400 and the numbers.
  */
-export function checkNumSequences(request: GenerationRequest, limits: SubmissionLimits): void {
+export function checkQueueable(request: GenerationRequest, limits: RequestLimits): void {
   const { length } = request.sequences;
   const { maxNumQueuedSeqs: limit } = limits;
   if (length <= limit) return;
@@ -62,7 +63,7 @@ export function checkNumSequences(request: GenerationRequest, limits: Submission
  *
  * @throws {RequestError} with the numbers.
  */
-export function checkFits(request: GenerationRequest, limits: SubmissionLimits): void {
+export function checkFits(request: GenerationRequest, limits: RequestLimits): void {
   const { maxModelLen } = limits;
   const numPoolTokens = poolTokens(limits);
   for (const { prompt, params } of request.sequences) {
@@ -89,7 +90,7 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
  */
 export function checkTokens(
   { sequences }: GenerationRequest,
-  { vocabSize = Infinity }: Pick<SubmissionLimits, "vocabSize">,
+  { vocabSize = Infinity }: Pick<RequestLimits, "vocabSize">,
 ): void {
   for (const { prompt } of sequences) {
     const at = prompt.findIndex((token) => token >= vocabSize);
@@ -110,7 +111,7 @@ export function checkTokens(
  *
  * @throws {RequestError} with the numbers.
  */
-export function checkSearchFits(request: GenerationRequest, limits: SubmissionLimits): void {
+export function checkSearchFits(request: GenerationRequest, limits: RequestLimits): void {
   const { beamSearch, sequences } = request;
   if (beamSearch === undefined) return;
   const { width } = beamSearch;
@@ -157,7 +158,7 @@ function checkRequestPriority(
 }
 
 /** The limit of a queue, and its speed. */
-export interface QueueLimits extends Pick<SubmissionLimits, "maxNumQueuedSeqs"> {
+export interface QueueLimits extends Pick<RequestLimits, "maxNumQueuedSeqs"> {
   /** Seconds until so many places in the queue of an owner are free. */
   readonly secondsUntil: (numPlaces: number) => number;
 }
