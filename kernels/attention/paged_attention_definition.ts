@@ -57,7 +57,11 @@ export function combineShape(shape: AttentionShape): CombineShape {
 }
 
 /** A pool's buffer, from the layer's row in its blocks on. */
-const KV_READ = { name: "kv", access: "read", base: ["ROW", "ROW_LOADS"] } as const;
+const KV_READ = {
+  name: "kv",
+  access: "read",
+  base: ["LAYER_OFFSET", "LAYER_OFFSET_LOADS"],
+} as const;
 
 /**
  * Buffers that attention reads and writes, in binding order; `partials` and `stats` are the splits'

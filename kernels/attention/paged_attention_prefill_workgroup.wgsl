@@ -46,7 +46,7 @@ var<workgroup> factors: array<vec4<f32>, 16>;
 
 /// First load of position `p`'s block.
 fn block_of(table: u32, p: u32) -> u32 {
-  return step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${ROW_LOADS}u;
+  return step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${LAYER_OFFSET_LOADS}u;
 }
 
 @compute @workgroup_size(128)
