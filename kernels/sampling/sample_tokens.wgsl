@@ -94,15 +94,25 @@ fn sample_token(lane: u32, row: Row) -> u32 {
   if (top_k > 0u && top_k < args.V) { lowest = kth_largest(lane, row, top_k, lowest); }
   // The likeliest token always stays: rounding at a border must not drop it.
   lowest = min(lowest, max_logit);
+  // Each call is compiled with a reduction of its own: first and further tries share theirs.
   var goal = 0.0;
-  if (top_p < 1.0 && whole) { goal = top_p * whole_weight(lane, row); }
-  if (top_p < 1.0 && !whole) { goal = top_p * weight_from(lane, row, lowest); }
   var chosen = NO_TOKEN;
-  if (whole) { chosen = whole_best(lane, row); } else { chosen = best_from(lane, row, lowest); }
-  while (top_p < 1.0) {
-    let value = order(logits[row.logits + min(chosen, args.V - 1u)]);
-    if (value >= max_logit || weight_from(lane, row, value + 1u) < goal) { break; }
-    chosen = best_from(lane, row, value + 1u);
+  for (var tries = 0u; ; tries++) {
+    if (tries > 0u) {
+      let value = order(logits[row.logits + min(chosen, args.V - 1u)]);
+      if (!(top_p < 1.0) || value >= max_logit) { break; }
+      lowest = value + 1u;
+    }
+    if (whole && tries == 0u) {
+      if (top_p < 1.0) { goal = top_p * whole_weight(lane, row); }
+      chosen = whole_best(lane, row);
+    } else {
+      if (top_p < 1.0) {
+        let weight = weight_from(lane, row, lowest);
+        if (tries == 0u) { goal = top_p * weight; } else if (weight < goal) { break; }
+      }
+      chosen = best_from(lane, row, lowest);
+    }
   }
   return chosen;
 }
@@ -111,8 +121,10 @@ fn sample_token(lane: u32, row: Row) -> u32 {
 fn kth_largest(lane: u32, row: Row, k: u32, lowest: u32) -> u32 {
   // Where k segments have their largest logit at or above a border, so do at least k logits.
   var low = lowest;
-  if (k <= args.M) { low = bisect(lane, row, k, lowest, false); }
-  return bisect(lane, row, k, low, true);
+  for (var phase = select(0u, 1u, k > args.M); phase < 2u; phase++) {
+    low = bisect(lane, row, k, low, phase == 1u);
+  }
+  return low;
 }
 
 /// The largest border that k logits (`deep`) or k largest ones of segments reach, from `lowest` on.

@@ -59,7 +59,7 @@ export interface EnginePort {
   readonly stall: EngineStall | undefined;
   /** Such stalls so far. */
   readonly numStalls: number;
-  /** Isolates started so far in place of one that had died. */
+  /** Isolates started so far in place of one that had failed. */
   readonly numRestarts: number;
   /** Present while another engine is to take the place of one that was lost. */
   readonly outage: Outage | undefined;

@@ -59,7 +59,9 @@ export interface AdmissionOptions extends CachingOptions {
 
 /** What an admitted sequence starts with. */
 export interface Admission {
-  /** Leading positions whose KV is in the pool already, or will be once `copy` is carried out. */
+  /**
+   * Leading positions whose KV is in the pool already, or will be once `copies` are carried out.
+   */
   readonly numCachedTokens: number;
   /** Positions right behind them that come from host memory in the next step, where any do. */
   readonly numLoadedTokens?: number;

@@ -26,8 +26,8 @@ import { swapContents } from "./tables/swap_tables.ts";
 import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
 
 /**
- * The door of the KV cache: gives each admitted sequence a block table per group and takes them
- * back.
+ * The one entry of the KV cache: gives each admitted sequence a block table per group and takes
+ * them back.
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
  * `floor(p / blockSize)`. A table grows at its end, as a new list each time, so that a plan keeps
@@ -269,7 +269,8 @@ export class BlockManager {
 
   /**
    * The blocks that hold an encoder's output for an input of sequence `id` in one group, in order,
-   * by the ids of that group; undefined where it has no such input or nothing reads it any more.
+   * by the ids of that group; undefined where it has no such input or nothing reads it any more. As
+   * {@link publishInput}, for the first model with an encoder: no family in `models/` has one yet.
    */
   inputBlocks(id: SequenceId, group: number, key: ContentKey): readonly BlockId[] | undefined {
     const blocks = this.#allocator.blocksOf(id).inputs?.blocksOf(group, key);
@@ -335,7 +336,7 @@ export class BlockManager {
     path?.close();
     // A later hit of the path needs these too, so they are evicted after it.
     for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
-    this.#pool.forgetOwner(id);
+    this.#pool.forgetSequence(id);
     this.#allocator.sequences.delete(id);
     const decision = { type: reason, sequenceId: id, numBlocks };
     this.#onDecision?.(cause === undefined ? decision : { ...decision, ...cause, type: "preempt" });

@@ -31,7 +31,7 @@ export function createToolService(
   const format = asked === "auto" ? formatOfTemplate(template ?? "") : asked;
   return {
     format,
-    // Without a format nothing is found; the door refuses free calls then.
+    // Without a format nothing is found; `src/http` refuses free calls then.
     createParser: (tools) => createToolParser(format ?? "hermes", tools),
     force: (tools, { isNamed, isParallel }) =>
       isNamed ? forcedCall(tools[0]!) : forcedCalls(tools, isParallel),

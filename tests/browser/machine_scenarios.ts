@@ -111,7 +111,7 @@ function messagesOf(numBlocks: number): readonly object[] {
   const map = emptyMap(numBlocks);
   map.holders.fill(1, 0, numBlocks / 2);
   map.states.fill(1, numBlocks / 4, (3 * numBlocks) / 4);
-  for (let block = 0; block < numBlocks / 2; block++) map.owners[block] = block >> 8;
+  for (let block = 0; block < numBlocks / 2; block++) map.firstHolders[block] = block >> 8;
   let changes = "";
   for (const byte of encodeChanges(emptyMap(numBlocks), map)) changes += String.fromCharCode(byte);
   const [numFreeBlocks, numCachedBlocks] = [numBlocks / 4, numBlocks / 4];

@@ -79,7 +79,7 @@ export class BlockPool implements Pool {
     return ids;
   }
 
-  take(counts: Demand, _owner: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
+  take(counts: Demand, _sequence: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
     return counts.map((count) => {
       while (this.numFree < count) evict();
       return this.allocate(count);
@@ -93,7 +93,7 @@ export class BlockPool implements Pool {
     this.#numIdle--;
   }
 
-  forgetOwner(): void {}
+  forgetSequence(): void {}
 
   groupOf(): undefined {
     return undefined;

@@ -27,10 +27,10 @@ export interface BlockSource {
   /** Slabs that a need lacks; 0 or less where it is met. */
   countMissing(need: Need): number;
   /**
-   * Takes blocks for `owner`, per group, each with one reference; {@link countMissing} says whether
-   * there are as many.
+   * Takes blocks for `sequence`, per group, each with one reference; {@link countMissing} says
+   * whether there are as many.
    */
-  take(counts: Demand, owner: SequenceId): BlockId[][];
+  take(counts: Demand, sequence: SequenceId): BlockId[][];
   /** Adds one reference to each block; `ids` begin with those that hold earlier positions. */
   retain(ids: readonly BlockId[]): void;
   /** Drops one reference from each block; `ids` begin with those that hold earlier positions. */
@@ -73,12 +73,12 @@ export interface Pool extends BlockSource {
   /** Slabs that so many blocks fill. */
   numSlabsFor(counts: Demand): number;
   /**
-   * Takes blocks for `owner`, per group, each with one reference. They must be there, see {@link
+   * Takes blocks for `sequence`, per group, each with one reference. They must be there, see {@link
    * countMissing}; `evict` makes the next idle block free, and is absent where none is ever idle.
    */
-  take(counts: Demand, owner: SequenceId, evict?: () => void): BlockId[][];
-  /** Says that `owner` takes nothing more. */
-  forgetOwner(owner: SequenceId): void;
+  take(counts: Demand, sequence: SequenceId, evict?: () => void): BlockId[][];
+  /** Says that `sequence` takes nothing more. */
+  forgetSequence(sequence: SequenceId): void;
   /** The group that has block `id`, where its slab says so. */
   groupOf(id: BlockId): number | undefined;
   /** The id of block `id` among those of its group alone, as the device counts them. */

@@ -18,7 +18,7 @@ import { SlabGroups } from "./slab_groups.ts";
  * Here are the references and marks of blocks, and which of a slab's are free; {@link SlabGroups}
  * has the slabs. What is taken is the first of these that there is:
  *
- *     1. a free block in a slab that was opened for the same owner and group
+ *     1. a free block in a slab that was opened for the same sequence and group
  *     2. a free slab
  *     3. what becomes a free slab as idle blocks are evicted
  *     4. a free block in any slab of the group, be it after evictions
@@ -133,21 +133,21 @@ export class SlabPool implements Pool {
   }
 
   /** A group opens more slabs than it needs only while enough are left for the other groups. */
-  take(counts: Demand, owner: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
+  take(counts: Demand, sequence: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
     const numMissing = this.countMissing({ counts });
     if (numMissing > 0) throw new OutOfBlocksError(this.numSlabsFor(counts), this.numFree);
     const numInUsed = counts.map((_, group) => this.#slabs.numInUsed(group));
     const numNeeded = this.#slabs.countNeeded(counts, numInUsed);
-    // The only owner fills slabs in use first, so that it can have every block of the pool.
-    let numSpare = this.#slabs.isAlone(owner) ? 0 : -numMissing;
+    // The only sequence fills slabs in use first, so that it can have every block of the pool.
+    let numSpare = this.#slabs.isAlone(sequence) ? 0 : -numMissing;
     const taken = counts.map((count, group) => {
       const ids: BlockId[] = [];
       let numSlabs = numNeeded[group]! + numSpare;
       while (ids.length < count) {
-        let slab = this.#slabs.ownPartial(owner, group);
+        let slab = this.#slabs.ownPartial(sequence, group);
         if (slab === undefined && numSlabs > 0) {
           while (this.numFree === 0) evict();
-          slab = this.#open(group, owner);
+          slab = this.#open(group, sequence);
           numSlabs--;
         }
         if (slab === undefined) break;
@@ -162,8 +162,8 @@ export class SlabPool implements Pool {
     return taken;
   }
 
-  forgetOwner(owner: SequenceId): void {
-    this.#slabs.forgetOwner(owner);
+  forgetSequence(sequence: SequenceId): void {
+    this.#slabs.forgetSequence(sequence);
   }
 
   /** Slabs move whole. */
@@ -215,9 +215,11 @@ export class SlabPool implements Pool {
     return { used, idle, free: numBlocks - used - idle, stacked };
   }
 
-  /** Gives a free slab to `group`, for `owner`. It is used or free again before anything else. */
-  #open(group: number, owner: SequenceId): number {
-    const slab = this.#slabs.open(group, owner);
+  /**
+   * Gives a free slab to `group`, for `sequence`. It is used or free again before anything else.
+   */
+  #open(group: number, sequence: SequenceId): number {
+    const slab = this.#slabs.open(group, sequence);
     this.#stacks.fill(slab, this.#perSlab[group]!);
     return slab;
   }

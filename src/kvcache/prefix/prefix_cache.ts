@@ -245,10 +245,10 @@ export class PrefixCache implements BlockSource {
     return ids.concat(evicted);
   }
 
-  take(counts: Demand, owner: SequenceId): BlockId[][] {
+  take(counts: Demand, sequence: SequenceId): BlockId[][] {
     const eviction = this.#eviction;
     if (eviction instanceof LeafEviction) return [this.allocate(counts[0]!)];
-    return this.#pool.take(counts, owner, () => eviction.evictNext());
+    return this.#pool.take(counts, sequence, () => eviction.evictNext());
   }
 
   retain(ids: readonly BlockId[]): void {

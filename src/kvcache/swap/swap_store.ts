@@ -51,8 +51,8 @@ export interface SwappedSequence {
  * The first tier below the device: which place of host memory holds which block of which preempted
  * sequence. The memory itself is the runner's.
  *
- *     preempt  -> store -> outs of the next plan: copied before anything is written
- *     readmit  -> load  -> ins of the next plan: copied back before anything is read
+ *     preempt  -> store -> take().outs: the next step copies them before it writes anything
+ *     readmit  -> load  -> take().ins: the next step copies them back before it reads anything
  *     end, reset, no use for it -> drop, at once
  *
  * Its pool is one like the device's, cut for the same groups, and each block in it has one
@@ -162,7 +162,7 @@ export class SwapStore {
     this.#loading.push(...blocks.map(({ place }) => place));
     this.#loadingIds.add(id);
     this.#sequences.delete(id);
-    this.#pool.forgetOwner(id);
+    this.#pool.forgetSequence(id);
     const numBlocks = counts.reduce((sum, count) => sum + count, 0);
     const bytes = this.bytesOf(counts);
     this.#counts.numSwappedInBlocks += numBlocks;
@@ -186,7 +186,7 @@ export class SwapStore {
     const swapped = this.#sequences.get(id);
     if (swapped === undefined) return;
     this.#pool.release(swapped.blocks.map(({ place }) => place));
-    this.#pool.forgetOwner(id);
+    this.#pool.forgetSequence(id);
     this.#sequences.delete(id);
     this.#outs = this.#outs.filter(({ sequenceId }) => sequenceId !== id);
   }

@@ -82,7 +82,7 @@ Deno.test("SlabPool says exactly what it can give, and conserves blocks, over 20
             assertEquals(taken.map((ids) => ids.length), [...counts]);
             used.push(...taken.flat());
           }
-        } else if (verb === "forget") pool.forgetOwner(owner);
+        } else if (verb === "forget") pool.forgetSequence(owner);
         else if ((verb === "release" || verb === "idle") && used.length > 0) {
           const id = takeOut(used, pick);
           if (verb === "idle") pool.mark(id);
