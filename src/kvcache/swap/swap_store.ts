@@ -127,7 +127,12 @@ export class SwapStore {
     const blocks = entries.flatMap((ofGroup, group) =>
       ofGroup.map(({ index, block }, i) => {
         const place = places[group]![i]!;
-        this.#outs.push({ sequenceId: id, group, block, slot: this.#pool.idInGroup(place, group) });
+        this.#outs.push({
+          sequenceId: id,
+          group,
+          block,
+          hostBlock: this.#pool.idInGroup(place, group),
+        });
         return { index, group, place };
       })
     );
@@ -149,8 +154,8 @@ export class SwapStore {
     for (const { group, index, place } of blocks) {
       const block = target(group, index);
       if (block === undefined) continue;
-      const slot = this.#pool.idInGroup(place, group);
-      this.#ins.push({ sequenceId: id, group, block, slot });
+      const hostBlock = this.#pool.idInGroup(place, group);
+      this.#ins.push({ sequenceId: id, group, block, hostBlock });
       counts[group]!++;
     }
     // Their places stay until the step that reads them is done.
@@ -198,7 +203,7 @@ export class SwapStore {
 
   /** Hands the copies out to the next step. */
   take(): { readonly outs: readonly BlockSwap[]; readonly ins: readonly BlockLoad[] } {
-    const outs = this.#outs.map(({ group, block, slot }) => ({ group, block, slot }));
+    const outs = this.#outs.map(({ group, block, hostBlock }) => ({ group, block, hostBlock }));
     const ins = this.#ins;
     this.#outs = [];
     this.#ins = [];
