@@ -328,7 +328,7 @@ Deno.test("Scheduler.checkIntegrity() finds blocks that no sequence holds", () =
   const rig = new SchedulerRig();
   rig.blocks.tryAdmit(99, Uint32Array.of(1));
   const error = assertThrows(() => rig.scheduler.checkIntegrity(), InvariantError);
-  assertStringIncludes(error.message, "1 block tables, 0 sequences");
+  assertStringIncludes(error.message, "1 sequences with block tables, 0 that");
   assert(!rig.scheduler.hasWork);
 });
 
