@@ -37,6 +37,8 @@ export interface Replayed {
   readonly numSteps: number;
   /** Draws compared with those of a device; 0 where none ran. */
   readonly numDraws: number;
+  /** Lines that an engine's end has cut off, which are left out. */
+  readonly numCutLines: number;
 }
 
 /** How a replay gets a runner; absent: the scheduler runs alone. */
@@ -119,7 +121,7 @@ class Replay {
         return;
       }
       case "costs":
-        return this.#scheduler.noteSwapCosts(record.costs);
+        return this.#scheduler.setSwapCosts(record.costs);
       case "plan":
         this.#planned = this.#scheduler.schedule(record.ms, record.bounds);
         assertEquals(this.#planned, record.batch, "the plan is another");
@@ -164,7 +166,7 @@ function drawOf({ sequenceId, outputs }: ChunkResult) {
 /**
  * Runs a trace again, engine by engine.
  *
- * @param lines of the trace, without their ends; a last line without an end may have been cut off.
+ * @param lines of the trace, without their ends; the last of each engine may have been cut off.
  * @throws {AssertionError} at the first plan, or the first draws, that are not the trace's.
  */
 export async function replaySteps(
@@ -173,10 +175,11 @@ export async function replaySteps(
 ): Promise<Replayed> {
   const replays: Replay[] = [];
   const all = [...lines];
-  for (const [i, line] of all.entries()) {
+  const whole = all.filter((line, i) => !isCut(line, all[i + 1]));
+  for (const [i, line] of whole.entries()) {
     const record = parseTraceRecord(line);
     if (record.type === "start") {
-      const masks = masksOf(all.slice(i + 1));
+      const masks = masksOf(whole.slice(i + 1));
       replays.push(new Replay(record, masks, await makeRunner?.(record)));
     } else await replays.at(-1)!.apply(record);
   }
@@ -184,15 +187,31 @@ export async function replaySteps(
     numEngines: replays.length,
     numSteps: replays.reduce((sum, { numSteps }) => sum + numSteps, 0),
     numDraws: replays.reduce((sum, { numDraws }) => sum + numDraws, 0),
+    numCutLines: all.length - whole.length,
   };
+}
+
+/** Whether a line is the last of an engine, whose end has cut it off. */
+function isCut(line: string, next: string | undefined): boolean {
+  if (next !== undefined && !isStart(next)) return false;
+  try {
+    JSON.parse(line);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function isStart(line: string): boolean {
+  return /^\{"ms":[^,]*,"type":"start"/.test(line);
 }
 
 /** The masks of the engine whose trace goes on with these lines. */
 function masksOf(lines: readonly string[]): RecordedMasks {
   const masks = new RecordedMasks();
   for (const line of lines) {
+    if (isStart(line)) break;
     // Few plans have masks, and only those are parsed twice.
-    if (/^\{"ms":[^,]*,"type":"start"/.test(line)) break;
     if (!line.includes('"allowedTokens"')) continue;
     const record = parseTraceRecord(line);
     if (record.type === "plan" && record.batch !== undefined) masks.add(record.batch);
@@ -200,9 +219,11 @@ function masksOf(lines: readonly string[]): RecordedMasks {
   return masks;
 }
 
-/** The lines of a trace; what an engine that died has left unfinished is no line. */
+/** The lines of a trace, without their ends. */
 export function traceLines(text: string): string[] {
-  return text.slice(0, text.lastIndexOf("\n")).split("\n");
+  const lines = text.split("\n");
+  if (lines.at(-1) === "") lines.pop();
+  return lines;
 }
 
 /** The model of a trace, or another, with a pool as large as the trace's was. */
@@ -237,8 +258,9 @@ if (import.meta.main) {
     lines,
     isAlone ? undefined : (start) => openRunner(start, asked),
   );
-  const { numEngines, numSteps, numDraws } = replayed;
+  const { numEngines, numSteps, numDraws, numCutLines } = replayed;
   const seconds = (performance.now() - began) / 1000;
   console.log(`${numEngines} engines, ${numSteps} steps planned alike, ${numDraws} draws alike`);
+  if (numCutLines > 0) console.log(`${numCutLines} lines left out, cut off as an engine ended`);
   console.log(JSON.stringify({ ...replayed, seconds }));
 }

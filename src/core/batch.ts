@@ -147,7 +147,7 @@ export interface BlockSwap {
   /** Index of the cache group that the block is of. */
   readonly group: number;
   readonly block: BlockId;
-  /** Counted in host memory as block ids are on the device. */
+  /** Its block of host memory, counted as block ids are on the device. */
   readonly hostBlock: number;
 }
 

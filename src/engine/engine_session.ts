@@ -1,3 +1,4 @@
+import type { Clock } from "../base/clock.ts";
 import { invariant } from "../base/invariant.ts";
 import { createLogger } from "../base/log.ts";
 import { omitUndefined } from "../base/omit_undefined.ts";
@@ -44,6 +45,8 @@ export interface EngineSessionOptions {
   readonly post: (message: FromEngine) => void;
   /** Shows the operator an unforeseen error, with its stack. */
   readonly reportBug: (error: unknown) => void;
+  /** Measures steps; default: this machine's. */
+  readonly clock?: Pick<Clock, "now">;
 }
 
 /**
@@ -96,7 +99,7 @@ export class EngineSession {
     if (!this.#mustStop) {
       this.#engine = this.#createEngine(config, started, trace);
       this.#post({ type: "ready", info: started.info });
-      await this.#engine.run();
+      await this.#engine.loop();
     }
     if (this.#hasEnded) return;
     started.runner.destroy?.();
@@ -143,6 +146,7 @@ export class EngineSession {
     const { maxPrefillMs: maxMs } = config;
     return new Engine({
       ...{ scheduler, runner, recorder, trace, curve },
+      ...omitUndefined({ clock: this.#options.clock }),
       post: (message) => this.#post(message),
       pins: blocks.pins,
       viewed: blocks,

@@ -2,6 +2,8 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { StartupError } from "../core/errors.ts";
 import { formatTraceRecord, type TraceEntry } from "./step_trace.ts";
 
+const LINE_FEED = 0x0a;
+
 /** The surroundings of a {@link StepTraceWriter}. */
 export interface StepTraceOptions {
   readonly clock?: Pick<Clock, "now">;
@@ -34,7 +36,8 @@ export class StepTraceWriter {
   }
 
   /**
-   * Appends to a file, which is made if there is none: each engine that is started adds to it.
+   * Appends to a file, which is made if there is none: each engine that is started adds to it, on a
+   * new line where a crash has cut off the last one.
    *
    * @param onFailure as of {@link StepTraceOptions}: a disk may be full.
    * @throws {StartupError} when it cannot be opened.
@@ -43,10 +46,12 @@ export class StepTraceWriter {
     try {
       const file = Deno.openSync(path, { append: true, create: true });
       const encoder = new TextEncoder();
-      return new StepTraceWriter((line) => {
-        const bytes = encoder.encode(line);
+      const write = (text: string) => {
+        const bytes = encoder.encode(text);
         for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
-      }, { onFailure });
+      };
+      if (endsWithinLine(path)) write("\n");
+      return new StepTraceWriter(write, { onFailure });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new StartupError(`--trace-steps: cannot write ${path}: ${reason}`);
@@ -72,6 +77,18 @@ export class StepTraceWriter {
       this.#onFailure(error);
     }
   }
+}
+
+/** Whether the last line of a file has no end. */
+function endsWithinLine(path: string): boolean {
+  // A pipe or a terminal keeps no lines.
+  const { isFile, size } = Deno.statSync(path);
+  if (!isFile || size === 0) return false;
+  using file = Deno.openSync(path);
+  file.seekSync(-1, Deno.SeekMode.End);
+  const last = new Uint8Array(1);
+  file.readSync(last);
+  return last[0] !== LINE_FEED;
 }
 
 function rethrow(error: unknown): never {

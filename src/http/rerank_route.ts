@@ -69,7 +69,9 @@ export function rerankRoute(services: Services): Handler {
       const numChars = request.query.length + document.length;
       checkPromptChars(numChars, "documents", { maxModelLen, maxCharsPerToken });
     }
-    const prompts = await meter.tokenize(() => promptsOf(request, documents, services));
+    const { signal } = c.req.raw;
+    const prompts = await meter.tokenize(() => promptsOf(request, documents, services, signal));
+    if (prompts === undefined) return c.body(null);
     for (const { length } of prompts) checkPromptFits(length, "documents", maxModelLen);
 
     const read = await readPrompts(c, services, {
@@ -107,22 +109,24 @@ function rerankOf({ rerank, names }: ServedModel): RerankForm {
   );
 }
 
-/** A prompt per document. */
+/** A prompt per document; undefined when the client has gone before all are tokenized. */
 async function promptsOf(
   { query, instruction }: z.output<typeof RerankRequest>,
   documents: readonly string[],
   { text, model: { templateVariables = [] } }: Services,
-): Promise<Uint32Array[]> {
+  signal: AbortSignal,
+): Promise<Uint32Array[] | undefined> {
   // What is said behind a thought is another question.
   const variables = templateVariables.includes("enable_thinking")
     ? { variables: { enable_thinking: false } }
     : {};
-  const asked = `<Instruct>: ${instruction ?? INSTRUCTION}\n<Query>: ${query}\n<Document>: `;
+  const question = `<Instruct>: ${instruction ?? INSTRUCTION}\n<Query>: ${query}\n<Document>: `;
   const prompts: Uint32Array[] = [];
   for (const document of documents) {
+    if (signal.aborted) return undefined;
     const messages: ChatMessage[] = [
       { role: "system", content: SYSTEM },
-      { role: "user", content: asked + document },
+      { role: "user", content: question + document },
     ];
     prompts.push(await text.encodeChat(messages, variables));
   }

@@ -32,7 +32,7 @@ export class SwapMemory {
   readonly #options: SwapMemoryOptions;
   readonly #reader: RangeReader;
   readonly #slabs: (Uint8Array | undefined)[];
-  /** Per group, by block of host memory. */
+  /** Per group, by host block. */
   readonly #checksums: readonly Uint32Array[];
   #times: SwapTimes = { storedBytes: 0, storeMs: 0, loadedBytes: 0, loadMs: 0 };
 
@@ -148,8 +148,8 @@ export class SwapMemory {
 
   #rangesOf({ group, block }: Pick<BlockSwap, "group" | "block">): BufferRange[] {
     const { storage: { buffers }, layout } = this.#options;
-    return layout.parts[group]!.map(({ slot, strideBytes, bytes }) => ({
-      buffer: buffers[slot]!,
+    return layout.parts[group]!.map(({ buffer, strideBytes, bytes }) => ({
+      buffer: buffers[buffer]!,
       byteOffset: block * strideBytes,
       bytes,
     }));

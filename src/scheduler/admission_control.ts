@@ -78,8 +78,8 @@ export class AdmissionControl {
   }
 
   /** A group has been queued, or preempted. */
-  noteWaiting(group: SequenceGroup): void {
-    this.#waits.note(group);
+  beginWait(group: SequenceGroup): void {
+    this.#waits.begin(group);
   }
 
   /** Admits as many groups as seats, blocks and the rest of the plan's budget allow. */
@@ -229,7 +229,7 @@ export class AdmissionControl {
     if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
     else {
       this.#counters.countLookupAgain(lookup);
-      this.#swaps.noteLookup(group, lookup);
+      this.#swaps.observeLookup(group, lookup);
     }
   }
 }

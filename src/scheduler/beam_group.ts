@@ -41,8 +41,8 @@ export class BeamGroup implements SequenceGroup {
   readonly index: number;
   readonly promptIndex: number;
   readonly owner: string | undefined;
-  readonly priority: number;
-  readonly urgency: number;
+  readonly ownerPriority: number;
+  readonly requestPriority: number;
   readonly deadlineMs: number | undefined;
   readonly timeoutMs: number | undefined;
   readonly isReheat: boolean;
@@ -81,8 +81,8 @@ export class BeamGroup implements SequenceGroup {
     this.requestId = requestId;
     this.index = this.promptIndex = index;
     this.owner = owner;
-    this.priority = identity.priority ?? 0;
-    this.urgency = identity.urgency ?? 0;
+    this.ownerPriority = identity.ownerPriority ?? 0;
+    this.requestPriority = identity.requestPriority ?? 0;
     this.deadlineMs = identity.deadlineMs;
     this.timeoutMs = identity.timeoutMs;
     this.isReheat = isReheat;
@@ -214,7 +214,7 @@ export class BeamGroup implements SequenceGroup {
     answerReports(this.#search.hypotheses, this.#numLogprobs).forEach((reports, rank) => {
       for (const report of reports) sink.report(this, this.answers[rank]!, report);
     });
-    sink.release(this);
+    sink.endReported(this);
   }
 
   /** Replaces the beams by the best of their continuations. */

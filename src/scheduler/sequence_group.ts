@@ -35,7 +35,7 @@ export interface OutputSink {
   /** The group ends; each of its answers reports this last. */
   end(group: SequenceGroup, report: Report & { readonly finishReason: FinishReason }): void;
   /** The group ends, and its answers have reported everything. */
-  release(group: SequenceGroup): void;
+  endReported(group: SequenceGroup): void;
   /** A member waits for its first block table. */
   reportQueued(member: Sequence): void;
   /** A member is no more, and its block table is to be freed. */
@@ -59,10 +59,10 @@ export interface SequenceGroup {
   readonly promptIndex: number;
   /** Its owner; requests without one share the owner `undefined`. */
   readonly owner: string | undefined;
-  /** Its owner's priority at admission: a higher one goes first. */
-  readonly priority: number;
-  /** The request's own priority among those of one priority of owners: a higher one goes first. */
-  readonly urgency: number;
+  /** Its owner's priority: a higher one goes first. */
+  readonly ownerPriority: number;
+  /** Its request's own priority, among equals by their owners': a higher one goes first. */
+  readonly requestPriority: number;
   /** When it ends with an error, on the scheduler's clock; absent: never. */
   readonly deadlineMs: number | undefined;
   /** How long that is after its arrival. */

@@ -1,10 +1,12 @@
 import { assert, assertEquals, AssertionError, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { replaySteps, traceLines } from "../../bench/replay_steps.ts";
-import type { Batch } from "../../src/core/batch.ts";
+import type { Batch, BlockMove, ChunkResult } from "../../src/core/batch.ts";
 import type { EngineCommand } from "../../src/core/engine_command.ts";
 import type { EngineConfig, SchedulingSettings } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
+import type { SwapTimes } from "../../src/core/swap_space.ts";
+import type { Runner } from "../../src/engine/engine.ts";
 import { parseTraceRecord } from "../../src/engine/step_trace.ts";
 import { EngineSession } from "../../src/engine/engine_session.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
@@ -225,6 +227,15 @@ Deno.test("replaySteps() fails where a plan or a draw is another", async () => {
   await assertRejects(() => failing, AssertionError, "step 0 draws something else");
 });
 
+Deno.test("replaySteps() leaves out the line that an engine's end has cut off, and no other", async () => {
+  const { lines } = traced({ numBlocks: 20 }, [{ verb: "submit", request: REQUEST }]);
+  const { numSteps } = await replaySteps(lines);
+  const cut = lines.at(-1)!.slice(0, -9);
+  const replayed = await replaySteps([...lines, cut, ...lines, "{"]);
+  assertEquals(replayed, { numEngines: 2, numSteps: 2 * numSteps, numDraws: 0, numCutLines: 2 });
+  await assertRejects(() => replaySteps([lines[0]!, cut, ...lines.slice(1)]), SyntaxError);
+});
+
 const CONFIG: EngineConfig = {
   modelDir: DEMO_DIR,
   device: "cpu",
@@ -285,18 +296,70 @@ Deno.test("a trace of the bundled model is planned and drawn alike again, after 
     "results",
     "start",
   ]);
-  assertEquals(replayed.numEngines, 2);
+  assertEquals([replayed.numEngines, replayed.numCutLines], [2, 1]);
   assert(replayed.numSteps > 24 && replayed.numDraws > 36, JSON.stringify(replayed));
 });
 
-Deno.test("an engine copies to host memory where it measures that to be faster, and is replayed", async () => {
+const MIB = 2 ** 20;
+
+/** A model whose steps and copies take what they are said to, by the clock that it moves on. */
+class TimedRunner implements Runner {
+  readonly #runner: Runner;
+  readonly #msPerToken: number;
+  readonly #msPerMiB: number;
+  #ms = 0;
+  readonly clock = { now: () => this.#ms };
+
+  constructor(runner: Runner, { msPerToken, msPerMiB }: Record<"msPerToken" | "msPerMiB", number>) {
+    this.#runner = runner;
+    this.#msPerToken = msPerToken;
+    this.#msPerMiB = msPerMiB;
+  }
+
+  get swapTimes(): SwapTimes {
+    const { storedBytes, storeMs, loadedBytes, loadMs } = this.#runner.swapTimes!;
+    assert(storeMs > 0 && loadMs > 0, "the runner has not measured its copies");
+    const [stored, loaded] = [storedBytes, loadedBytes].map((n) => n / MIB * this.#msPerMiB);
+    return { storedBytes, storeMs: stored!, loadedBytes, loadMs: loaded! };
+  }
+
+  async run(batch: Batch, onSubmitted: () => void): Promise<readonly ChunkResult[]> {
+    const { storeMs, loadMs } = this.swapTimes;
+    const results = await this.#runner.run(batch, onSubmitted);
+    const copied = this.swapTimes.storeMs - storeMs + this.swapTimes.loadMs - loadMs;
+    this.#ms += 1 + batch.numTokens * this.#msPerToken + copied;
+    return results;
+  }
+
+  resizeKv(numBlocks: number, moves: readonly BlockMove[]): Promise<void> {
+    return this.#runner.resizeKv!(numBlocks, moves);
+  }
+
+  destroy(): void {
+    this.#runner.destroy?.();
+  }
+}
+
+const SWAPPING: EngineConfig = {
+  ...CONFIG,
+  enablePrefixCaching: false,
+  numBlocksOverride: 16,
+  swapMemoryBytes: 2 ** 22,
+};
+
+/** The trace of three answers that do not fit together, on a model that takes these times. */
+async function tracedOverload(times: Record<"msPerToken" | "msPerMiB", number>): Promise<string> {
   const traceSteps = Deno.makeTempFileSync();
-  const { cacheSecret: _, ...plain } = CONFIG;
-  const tight = { enablePrefixCaching: false, numBlocksOverride: 16, swapMemoryBytes: 2 ** 22 };
-  const config = { ...plain, ...tight, traceSteps };
   const outbox = new Outbox();
-  const session = new EngineSession({ startRunner, post: outbox.post, reportBug: () => {} });
-  session.receive({ type: "start", config });
+  const started = await startRunner(SWAPPING, () => {});
+  const runner = new TimedRunner(started.runner, times);
+  const session = new EngineSession({
+    startRunner: () => Promise.resolve({ ...started, runner }),
+    post: outbox.post,
+    reportBug: () => {},
+    clock: runner.clock,
+  });
+  session.receive({ type: "start", config: { ...SWAPPING, traceSteps } });
   await outbox.until(() => outbox.types.includes("ready"));
   const sequences = [0, 1, 2].map((i) => ({
     prompt: Uint32Array.from(goldenPrompts()[i]!.prompt_ids).slice(0, 18),
@@ -310,15 +373,32 @@ Deno.test("an engine copies to host memory where it measures that to be faster, 
   await outbox.until(() => outbox.types.includes("stopped"));
   const text = Deno.readTextFileSync(traceSteps);
   Deno.removeSync(traceSteps);
+  return text;
+}
+
+/** How many blocks were copied to host memory, and back. */
+function numSwapped(text: string): { numOut: number; numIn: number } {
   const records = text.trimEnd().split("\n").map((line) => parseTraceRecord(line));
   assert(records.some(({ type }) => type === "costs"), "nothing was measured");
   const plans = records.flatMap((record) => record.type === "plan" && record.batch || []);
-  const numOut = plans.flatMap(({ swapOuts = [] }) => swapOuts).length;
-  const numIn = plans.flatMap(({ swapIns = [] }) => swapIns).length;
+  return {
+    numOut: plans.flatMap(({ swapOuts = [] }) => swapOuts).length,
+    numIn: plans.flatMap(({ swapIns = [] }) => swapIns).length,
+  };
+}
+
+Deno.test("an engine copies to host memory where it measures that to be faster, and is replayed", async () => {
+  const text = await tracedOverload({ msPerToken: 10, msPerMiB: 1 });
+  const { numOut, numIn } = numSwapped(text);
   assert(numOut > 0 && numIn === numOut, `${numOut} blocks went out, ${numIn} came back`);
   const replayed = await replaySteps(traceLines(text), async () => {
-    const { runner } = await startRunner(config, () => {});
+    const { runner } = await startRunner(SWAPPING, () => {});
     return runner;
   });
   assert(replayed.numDraws >= 120, JSON.stringify(replayed));
+});
+
+Deno.test("an engine computes again where it measures copies to be slower", async () => {
+  const text = await tracedOverload({ msPerToken: 1, msPerMiB: 1e6 });
+  assertEquals(numSwapped(text), { numOut: 0, numIn: 0 });
 });

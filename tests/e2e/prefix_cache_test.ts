@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { goldenPrompts } from "../support/demo_engine.ts";
-import { ServerProcess } from "../support/server_process.ts";
+import { type ServerProcess, sharedServer } from "../support/server_process.ts";
 
 const PROMPTS = goldenPrompts();
 const BLOCK = 16;
@@ -30,15 +30,25 @@ async function complete(
   };
 }
 
-async function withServer(args: readonly string[], run: (server: ServerProcess) => Promise<void>) {
-  const server = await ServerProcess.start(args);
-  try {
-    await run(server);
-    await server.idle();
-    assertEquals((await server.fetch("/admin/kv/check")).status, 200);
-  } finally {
-    await server.stop();
-  }
+const roomy = sharedServer();
+const small = sharedServer(["--num-gpu-blocks-override", "64"]);
+const uncached = sharedServer(["--no-enable-prefix-caching"]);
+
+/** Runs `work` on a server of which nothing is cached, and checks what it leaves behind. */
+async function onFresh(
+  shared: () => Promise<ServerProcess>,
+  work: (server: ServerProcess) => Promise<void>,
+) {
+  const server = await shared();
+  assertEquals((await server.fetch("/reset_prefix_cache", { method: "POST" })).status, 200);
+  assertEquals(await server.metric('quire:kv_blocks{state="cached"'), 0);
+  await work(server);
+  await server.idle();
+  assertEquals((await server.fetch("/admin/kv/check")).status, 200);
+}
+
+function evictedBlocks(server: ServerProcess): Promise<number> {
+  return server.metric("quire:prefix_cache_evicted_blocks_total");
 }
 
 function e2e(name: string, run: () => Promise<void>): void {
@@ -57,7 +67,7 @@ e2e(
     const findable = PROMPTS.map(({ prompt_ids }) =>
       Math.floor((prompt_ids.length - 1) / BLOCK) * BLOCK
     );
-    await withServer([], async (server) => {
+    await onFresh(roomy, async (server) => {
       check(await ask(server));
       const warm = await ask(server);
       check(warm);
@@ -75,11 +85,12 @@ e2e(
       const after = await complete(server, last, explain);
       assertEquals([after.cached, after.cause], [0, "cache_reset"]);
     });
-    await withServer(["--num-gpu-blocks-override", "64"], async (server) => {
+    await onFresh(small, async (server) => {
+      const before = await evictedBlocks(server);
       for (let round = 0; round < 2; round++) check(await ask(server));
-      assert(await server.metric("quire:prefix_cache_evicted_blocks_total") > 0);
+      assert(await evictedBlocks(server) > before);
     });
-    await withServer(["--no-enable-prefix-caching"], async (server) => {
+    await onFresh(uncached, async (server) => {
       for (let round = 0; round < 2; round++) {
         const answers = await ask(server);
         check(answers);
@@ -90,7 +101,7 @@ e2e(
 );
 
 e2e("samples of one prompt share it, and a conversation finds its earlier turns", async () => {
-  await withServer([], async (server) => {
+  await onFresh(roomy, async (server) => {
     const { prompt_ids } = PROMPTS.find(({ prompt_ids }) => prompt_ids.length > 300)!;
     const body = { prompt: prompt_ids, n: 8, max_tokens: 12, temperature: 1, seed: 5 };
     const several = await (await server.post("/v1/completions", body)).json();
@@ -116,7 +127,7 @@ e2e("samples of one prompt share it, and a conversation finds its earlier turns"
 });
 
 e2e("the log says why, and folding the events gives what is cached", async () => {
-  await withServer(["--num-gpu-blocks-override", "64"], async (server) => {
+  await onFresh(small, async (server) => {
     const { prompt_ids } = PROMPTS.find(({ prompt_ids }) => prompt_ids.length > 300)!;
     for (const { prompt_ids } of PROMPTS) await complete(server, prompt_ids);
     await complete(server, prompt_ids);
@@ -149,7 +160,7 @@ e2e("the log says why, and folding the events gives what is cached", async () =>
 });
 
 e2e("a pinned prefix outlives what evicts the others", async () => {
-  await withServer(["--num-gpu-blocks-override", "64"], async (server) => {
+  await onFresh(small, async (server) => {
     const { prompt_ids } = PROMPTS.find(({ prompt_ids }) => prompt_ids.length > 300)!;
     const prefix = prompt_ids.slice(0, 160);
     await complete(server, prefix);
@@ -157,6 +168,7 @@ e2e("a pinned prefix outlives what evicts the others", async () => {
       await (await server.post("/admin/kv/pins", { name, prompt })).json();
     assertEquals((await pin("kept", prefix)).n_tokens, 160);
     assertEquals(await server.metric("quire:pinned_blocks"), 10);
+    const before = await evictedBlocks(server);
     for (const other of PROMPTS) {
       if (other.prompt_ids.length < 700) {
         await complete(
@@ -165,7 +177,7 @@ e2e("a pinned prefix outlives what evicts the others", async () => {
         );
       }
     }
-    assert(await server.metric("quire:prefix_cache_evicted_blocks_total") > 0);
+    assert(await evictedBlocks(server) > before);
     assertEquals((await complete(server, prefix)).cached, 144);
     const removed = await server.fetch("/admin/kv/pins/kept", { method: "DELETE" });
     assertEquals(removed.status, 200);

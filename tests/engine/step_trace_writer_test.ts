@@ -39,6 +39,21 @@ Deno.test("StepTraceWriter.open() appends to a file, and names the flag where it
   );
 });
 
+Deno.test("StepTraceWriter.open() begins a new line where a crash has cut off the last one", () => {
+  const path = Deno.makeTempFileSync();
+  const append = (requestId: string) =>
+    StepTraceWriter.open(path, fail).record({ type: "abort", requestId });
+  append("a");
+  const cut = '{"ms":1,"type":"ab';
+  Deno.writeTextFileSync(path, cut, { append: true });
+  append("b");
+  append("c");
+  const lines = Deno.readTextFileSync(path).split("\n");
+  Deno.removeSync(path);
+  const ids = lines.map((line) => line.match(/"requestId":"(.)"/)?.[1] ?? line);
+  assertEquals(ids, ["a", cut, "b", "c", ""]);
+});
+
 Deno.test("StepTraceWriter ends with the first line that cannot be written, and says so once", () => {
   const lines: string[] = [];
   const failures: unknown[] = [];

@@ -68,7 +68,7 @@ withCompiler(
 
 withCompiler(
   "a slow grammar does not hold up the next one",
-  { deadlineMs: 4000 },
+  { deadlineMs: 2000 },
   async (compiler) => {
     // Both Workers are ready, so that only the slow grammar takes time.
     await Promise.all(["first", "other"].map((one) => compiler.compile(text(one), "a")));

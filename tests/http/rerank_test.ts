@@ -3,6 +3,7 @@ import type { SequenceRequest } from "../../src/core/generation.ts";
 import type { Services } from "../../src/http/services.ts";
 import { RenderAnswer, RerankAnswer } from "../support/answer_schemas.ts";
 import { FAKE_HIDDEN_SIZE, fakeReading, INFO } from "./fake_engine.ts";
+import { FakeText } from "./fake_text.ts";
 import { CHAT, type TestServer, testServer } from "./server.ts";
 
 /** With room for the instructions, byte by byte. */
@@ -68,6 +69,27 @@ Deno.test("rerankRoute() asks in the words that the models were trained on, the 
   assertStringIncludes(text, "user:<Instruct>: find\n<Query>: who?\n<Document>: <eos>me\n");
   // A control token in a document is text.
   assert(server.engine.sequences[0]!.prompt.every((id) => id < 256));
+});
+
+Deno.test("rerankRoute() tokenizes no further document once its client has left", async () => {
+  const controller = new AbortController();
+  let numEncoded = 0;
+  const text = new FakeText();
+  const encodeChat = text.encodeChat.bind(text);
+  text.encodeChat = (...given) => {
+    numEncoded++;
+    if (numEncoded === 2) controller.abort();
+    return encodeChat(...given);
+  };
+  const server = rankingServer({ text });
+  const response = await server.request("/v1/rerank", {
+    method: "POST",
+    body: JSON.stringify({ query: "q", documents: ["a", "b", "c", "d"] }),
+    headers: { "content-type": "application/json" },
+    signal: controller.signal,
+  });
+  assertEquals([await response.text(), numEncoded], ["", 2]);
+  assertEquals(server.engine.requests.length, 0);
 });
 
 Deno.test("rerankRoute() names what is wrong, and what would make a model rank", async () => {

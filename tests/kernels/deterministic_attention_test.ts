@@ -24,7 +24,8 @@ const NUM_BLOCKS = 301;
 type Shape = AttentionLayer;
 
 /**
- * Few, since compiling them is what takes time: each dtype; heads of a group that a workgroup has in one
+ * Few, since compiling them is what takes time, and where one will do those that
+ * `paged_attention_test.ts` compiles as well: each dtype; heads of a group that a workgroup has in one
  * turn, and in two (12); one head of 128 dims; blocks smaller and larger than a tile of positions; codes
  * with a group of heads and without; and heads that no workgroup can share.
  */
@@ -35,7 +36,7 @@ const SHAPES: [name: string, shape: Shape][] = [
   ["GQA 5, 96 dims in f16", { H: 5, G: 1, D: 96, BLOCK_SIZE: 4, KV_DTYPE: "f16" }],
   ["MHA, 8 dims in int8", { H: 2, G: 2, D: 8, BLOCK_SIZE: 8, KV_DTYPE: "int8" }],
   ["GQA 2, 64 dims in fp8", { H: 4, G: 2, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "fp8" }],
-  ["MHA, 32 dims in int4", { H: 2, G: 2, D: 32, BLOCK_SIZE: 32, KV_DTYPE: "int4" }],
+  ["GQA 3, 32 dims in int4", { H: 6, G: 2, D: 32, BLOCK_SIZE: 16, KV_DTYPE: "int4" }],
   ["a window with sinks and a soft cap", {
     ...{ H: 3, G: 1, D: 16, BLOCK_SIZE: 4, KV_DTYPE: "f16" },
     ...{ WINDOW: 75, NUM_SINKS: 6, SOFT_CAP: 3 },

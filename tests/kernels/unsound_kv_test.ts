@@ -13,7 +13,8 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { gpuTest, noise, runOn } from "../support/agreement.ts";
 import { type ChunkShape, packStep } from "../support/step_fixture.ts";
 
-const HEADS = { H: 4, G: 2, D: 32, BLOCK_SIZE: 8 };
+/** Those of `paged_attention_test.ts`, which compiles the kernels of f16 and int8. */
+const HEADS = { H: 6, G: 2, D: 32, BLOCK_SIZE: 8 };
 const WIDTH = (HEADS.H + 2 * HEADS.G) * HEADS.D;
 /** The second chunk is spoiled, at row 13 of it. */
 const CHUNKS: readonly ChunkShape[] = [
@@ -74,7 +75,7 @@ async function checkSpread(device: Device, dtype: KvCacheDtype, tuning: Tuning):
       if (value === 65520 && !isValue) continue;
       const spoiled = qkv.slice();
       const kvHead = HEADS.H + (isValue ? HEADS.G : 0);
-      // Of the second KV head, whose queries are the last two heads.
+      // Of the second KV head, whose queries are the last three heads.
       spoiled[(FIRST_ROW + SPOILED) * WIDTH + (kvHead + 1) * HEADS.D + 5] = value;
       const rows = await attend(device, spoiled, dtype, tuning);
       const half = HEADS.H / 2 * HEADS.D;

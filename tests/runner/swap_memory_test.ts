@@ -7,7 +7,7 @@ import { StartupError } from "../../src/core/errors.ts";
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { kvFormat } from "../../src/core/kv_layout.ts";
-import { groupMemory } from "../../src/core/slot_layout.ts";
+import { groupMemory } from "../../src/core/kv_buffers.ts";
 import { kvMemory } from "../../src/runner/kv_memory.ts";
 import { KvStorage } from "../../src/runner/kv_storage.ts";
 import { swapLayout } from "../../src/runner/swap_layout.ts";
@@ -54,8 +54,8 @@ async function blockOf(
   const sizes = { numLayers: caches.length, blockSize: settings.blockSize };
   const { layers, blockBytes } = groupMemory(groups, kvFormat(settings), sizes)[group]!;
   const rows = layers.map((layer, i) => {
-    const { slot, strideBytes, rowBytes } = layout.places.get(layer)!;
-    return device.read(storage.buffers[slot]!, block * strideBytes + rowBytes, blockBytes[i]!);
+    const { buffer, strideBytes, offsetBytes } = layout.places.get(layer)!;
+    return device.read(storage.buffers[buffer]!, block * strideBytes + offsetBytes, blockBytes[i]!);
   });
   return (await Promise.all(rows)).flatMap((bytes) => [...bytes]);
 }
@@ -128,7 +128,7 @@ Deno.test("SwapMemory.copy() copies out before in, and nothing of a sequence of 
   assertEquals(rig.warnings, [
     "host memory has not kept KV block 4 of group 0: sequence 9 is computed again",
   ]);
-  // Slots that are written in the same step are read after that.
+  // Host blocks that are written in the same step are read after that.
   assertEquals(await rig.swap.copy({ ...STEP, swapOuts, swapIns }), new Set());
   assertEquals(await blocksOf(), [first, second, first, second]);
 });

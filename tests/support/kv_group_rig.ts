@@ -6,9 +6,8 @@ import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import type { BlockKey } from "../../src/kvcache/prefix/block_key.ts";
 import { type EncoderInput, scopeWithInputs } from "../../src/kvcache/tables/encoder_inputs.ts";
-import { childKey, rootKey } from "./block_keys.ts";
+import { childNode, type KeyNode, rootNode } from "./block_keys.ts";
 import { KvDevice, prefixesOf } from "./kv_device.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
 
@@ -36,8 +35,8 @@ interface Sequence {
   /** Where chunks are to end. */
   readonly chunkEnds: readonly number[];
   numComputed: number;
-  /** Tokens of the whole blocks whose keys are known, and the key of the last of them. */
-  named: { readonly end: number; readonly key: BlockKey };
+  /** Tokens of the whole blocks whose keys are known, and the last of them. */
+  named: { readonly end: number; readonly node: KeyNode };
 }
 
 /**
@@ -130,7 +129,7 @@ export class KvGroupRig {
     scope: string,
     inputs: readonly EncoderInput[] = [],
   ): Sequence | undefined {
-    const all = Uint32Array.from(tokens);
+    const all = new Uint32Array(tokens);
     const expected = this.expectedHit(tokens, namedScope(scope, inputs));
     const numCached = this.manager.numTokensCached(all, scope, inputs);
     if (numCached !== expected) assertEquals(numCached, expected, `hit of ${tokens}`);
@@ -202,7 +201,7 @@ export class KvGroupRig {
     this.manager.markCopied();
     sequence.numComputed = end;
     for (const key of made) this.manager.publishInput(id, key);
-    this.manager.markComputed(id, Uint32Array.from(tokens), end);
+    this.manager.markComputed(id, new Uint32Array(tokens), end);
     if (end === tokens.length) tokens.push(next);
     this.#nameKeys(sequence);
   }
@@ -216,13 +215,13 @@ export class KvGroupRig {
 
   discard(sequence: Sequence, numSound: number): void {
     this.#flush();
-    this.manager.discard(sequence.id, Uint32Array.from(sequence.tokens), numSound);
+    this.manager.discard(sequence.id, new Uint32Array(sequence.tokens), numSound);
     this.sequences.splice(this.sequences.indexOf(sequence), 1);
   }
 
   pin(name: string, tokens: readonly number[]): void {
     try {
-      this.manager.pins!.pin(name, "", Uint32Array.from(tokens));
+      this.manager.pins!.pin(name, "", new Uint32Array(tokens));
     } catch (error) {
       assert(error instanceof RequestError, `${error}`);
     }
@@ -325,9 +324,9 @@ export class KvGroupRig {
   #begin(begun: Omit<Sequence, "named">, copies: readonly BlockCopy[]): Sequence {
     const { scope, inputs } = begun;
     for (const { key } of inputs) {
-      this.#names.set(childKey(rootKey(scope), [], [key]), inputName(scope, key));
+      this.#names.set(childNode(rootNode(scope), [], [key]).key, inputName(scope, key));
     }
-    const named = { end: 0, key: rootKey(scopeWithInputs(scope, inputs)) };
+    const named = { end: 0, node: rootNode(scopeWithInputs(scope, inputs)) };
     const sequence: Sequence = { ...begun, named };
     this.sequences.push(sequence);
     this.#nameKeys(sequence);
@@ -339,16 +338,16 @@ export class KvGroupRig {
   #nameKeys(sequence: Sequence): void {
     const { blockSize } = this.#options;
     const { scope, tokens, inputs } = sequence;
-    let { end, key } = sequence.named;
+    let { end, node } = sequence.named;
     if (end + blockSize > tokens.length) return;
     const prefix = `${namedScope(scope, inputs)}: `;
     const names = prefixesOf(tokens, tokens.length);
     while (end + blockSize <= tokens.length) {
-      key = childKey(key, tokens.slice(end, end + blockSize));
+      node = childNode(node, tokens.slice(end, end + blockSize));
       end += blockSize;
-      this.#names.set(key, prefix + names[end]);
+      this.#names.set(node.key, prefix + names[end]);
     }
-    sequence.named = { end, key };
+    sequence.named = { end, node };
   }
 
   /** Carries out the copies of admissions, as a step does that computes something else. */

@@ -236,7 +236,7 @@ export class PagedFakeRunner {
   readonly #blocksPerSlab: readonly number[];
   /** Per group, `[block][offset]`. */
   #slots: Uint32Array[];
-  /** Host memory, likewise by slot. */
+  /** Host memory, likewise by host block. */
   readonly #host: Uint32Array[];
   /** Every so many sequences that are loaded, host memory has lost one; default: none. */
   loseEvery = Infinity;

@@ -12,7 +12,6 @@ export const SLOWEST: readonly string[] = [
   "tests/models/families_test.ts",
   "tests/models/experts_test.ts",
   "tests/kernels/paged_attention_test.ts",
-  "tests/kernels/deterministic_attention_test.ts",
   "tests/kernels/matmul_test.ts",
   "tests/kernels/w8a8_product_test.ts",
   "tests/kernels/panel_weights_test.ts",
