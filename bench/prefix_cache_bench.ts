@@ -112,7 +112,7 @@ while (cache.numAvailable > cache.numNodes) store(cache, tokensOf(seed++, PROMPT
 while (watched.numAvailable > watched.numNodes) store(watched, tokensOf(seed++, PROMPT_LEN));
 benchStore("into free blocks", roomy, () => roomy.clear());
 benchStore("evicting as many", cache);
-benchStore("evicting as many, with keys and events", watched, () => recorder.take());
+benchStore("evicting as many, with keys and events", watched, () => recorder.drain());
 
 const root = keyer.rootKey("");
 const block = prompt.subarray(0, BLOCK_SIZE);
