@@ -10,7 +10,7 @@ import { StepLog, type TimeTotals } from "./step_log.ts";
 /** What of a block manager is shown. */
 export type ViewedCache = Pick<
   BlockManager,
-  "blockSize" | "groups" | "mapBlocks" | "viewTree" | "tokensAlong"
+  "blockSize" | "cacheGroups" | "mapBlocks" | "viewTree" | "tokensAlong"
 >;
 
 /** A command of one type. */
@@ -44,7 +44,7 @@ export class EngineViews {
     if (this.#blocks === undefined) throw new RequestError("This engine shows no view");
     const beganMs = this.#clock.now();
     this.#log ??= new StepLog(this.#clock, totals);
-    const { blockSize, groups } = this.#blocks;
+    const { blockSize, cacheGroups: groups } = this.#blocks;
     const blocks: BlockMap = this.#blocks.mapBlocks();
     const tree: TreeView | undefined = maxNumRuns === 0
       ? undefined

@@ -8,7 +8,7 @@ import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
 import { invalid, unsupported } from "./refusals.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
 import type { DoorLimits, SamplingDefaults } from "./services.ts";
-import type { TextService } from "./text_port.ts";
+import type { TextPort } from "./text_port.ts";
 
 /**
  * Most samples of one prompt: without a bound, one request could take all memory (CVE-2026-34756).
@@ -139,7 +139,7 @@ export function checkNumSequences(
 /** The context of a request's parameters, beside its own fields. */
 export interface SamplingContext {
   readonly defaults: SamplingDefaults;
-  readonly text: Pick<TextService, "eosTokenIds">;
+  readonly text: Pick<TextPort, "eosTokenIds">;
   readonly nextSeed: () => number;
   readonly maxTokens: number;
   readonly vocabSize: number;

@@ -139,7 +139,7 @@ export class BeamGroup implements SequenceGroup {
   reservedDemand(blocks: BlockManager): Demand {
     if (this.#beams.length === 1) {
       const numBranches = this.#search.canBranch ? this.#width - 1 : 0;
-      return blocks.groups.map(() => numBranches);
+      return blocks.cacheGroups.map(() => numBranches);
     }
     const demands = this.#beams.slice(1).map((beam, i) => {
       const common = this.#beams.slice(0, i + 1).map((other) => numCommonTokens(beam, other));
@@ -170,7 +170,7 @@ export class BeamGroup implements SequenceGroup {
     const branching = branches.map(({ beam, numShared }) =>
       blocks.forkDemand(beam.numTokens, numShared)
     );
-    const none: Demand = blocks.groups.map(() => 0);
+    const none: Demand = blocks.cacheGroups.map(() => 0);
     return [...growing, ...branching].reduce(addDemands, none);
   }
 

@@ -142,39 +142,39 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
 
 /** Blocks that all these groups need for the next step together. */
 export function totalDemand(groups: readonly SequenceGroup[], blocks: BlockManager): Demand {
-  const none: Demand = blocks.groups.map(() => 0);
+  const none: Demand = blocks.cacheGroups.map(() => 0);
   return groups.reduce((sum, group) => addDemands(sum, group.blockDemand(blocks)), none);
 }
 
-/** How a group's first member is admitted, which leaves `numKept` blocks over. */
+/** How a group's first member is admitted, which leaves `numHeadroomSlabs` blocks over. */
 export function admissionOptions(
   group: SequenceGroup,
   blocks: BlockManager,
-  numKept: number,
+  numHeadroomSlabs: number,
 ): AdmissionOptions {
   const reserved = group.reservedDemand(blocks);
   const { caching, maxCachedTokens } = group;
   const isSwapped = blocks.swap?.find(group.id) !== undefined;
   const isPlain = reserved === undefined && maxCachedTokens === undefined && !isSwapped;
-  if (isPlain && numKept === 0) return caching;
+  if (isPlain && numHeadroomSlabs === 0) return caching;
   return {
     ...caching,
     ...(isSwapped ? { resumes: group.id } : {}),
     ...(reserved === undefined ? {} : { reserved }),
     ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
-    ...(numKept === 0 ? {} : { numKept }),
+    ...(numHeadroomSlabs === 0 ? {} : { numHeadroomSlabs }),
   };
 }
 
 /**
- * Blocks that a group would lack if it were admitted now and left `numKept` over; 0 if it fits.
- * O(blocks of its tokens).
+ * Blocks that a group would lack if it were admitted now and left `numHeadroomSlabs` over; 0 if it
+ * fits. O(blocks of its tokens).
  */
 export function numMissingToAdmit(
   group: SequenceGroup,
   blocks: BlockManager,
-  numKept: number,
+  numHeadroomSlabs: number,
 ): number {
   const { allTokens } = group.members[0]!;
-  return blocks.numMissingToAdmit(allTokens, admissionOptions(group, blocks, numKept));
+  return blocks.numMissingToAdmit(allTokens, admissionOptions(group, blocks, numHeadroomSlabs));
 }

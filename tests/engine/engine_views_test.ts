@@ -33,7 +33,7 @@ class Viewed {
       clock: this.clock,
       viewed: {
         blockSize: blocks.blockSize,
-        groups: blocks.groups,
+        cacheGroups: blocks.cacheGroups,
         mapBlocks: () => {
           this.numMaps++;
           return blocks.mapBlocks();
