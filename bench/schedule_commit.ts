@@ -58,7 +58,7 @@ function decoding(count: number, maxDecodeSteps: number): () => number {
       () => ({ type: "token", token: numSteps++ % 1000 }) as const,
     );
     scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, outputs })));
-    recorder.take();
+    recorder.drain();
     return length;
   };
   while (scheduler.stats.numGeneratedTokens < count * 64) step();

@@ -39,7 +39,7 @@ export function limitsOf(
 }
 
 /** A pool, and what steps over it take. */
-export interface StepPlan {
+export interface StepMemory {
   readonly budget: KvBudget;
   /** With the steps that the device can bind. */
   readonly engine: EngineConfig;
@@ -52,7 +52,7 @@ export interface StepPlan {
 export function planOf(
   { device, engine, model }: Pick<MemoryInputs, "device" | "engine" | "model">,
   budget: KvBudget,
-): StepPlan {
+): StepMemory {
   const steps = bindableSteps({ device, engine, model, budget });
   const inputs = { device, engine: steps.engine, model, budget };
   return { budget, ...steps, activationBytes: activationBytes(inputs) };
@@ -96,7 +96,7 @@ export function activationsOf(inputs: MemoryInputs, maxModelLen: number): number
 }
 
 /** The steps for contexts of at most so many tokens. @throws StartupError */
-export function stepsOf(inputs: MemoryInputs, maxModelLen: number): StepPlan {
+export function stepsOf(inputs: MemoryInputs, maxModelLen: number): StepMemory {
   return planOf(inputs, { numBlocks: 0, maxNumBlocks: 0, bytes: 0, maxModelLen });
 }
 

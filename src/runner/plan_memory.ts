@@ -10,7 +10,7 @@ import {
   type MemoryInputs,
   type MemoryLimit,
   planOf,
-  type StepPlan,
+  type StepMemory,
   stepsOf,
 } from "./fit_context.ts";
 import { askedLength, checkKvSettings, type KvBudget, kvBudget } from "./memory_budget.ts";
@@ -22,7 +22,7 @@ const HOST_LIMIT = 0.9;
 const MIN_CONTEXT = 2;
 
 /** What a start will take of the device. */
-export interface MemoryPlan extends StepPlan {
+export interface MemoryPlan extends StepMemory {
   readonly weightBytes: number;
   /** What it has to fit in, where that is known. */
   readonly limit?: MemoryLimit;

@@ -121,7 +121,7 @@ export class StepCommit implements OutputSink {
 
   /** Returns the events so far, in order, and forgets them. */
   takeEvents(): TokenEvent[] {
-    return this.#events.take();
+    return this.#events.drain();
   }
 
   reportQueued(
