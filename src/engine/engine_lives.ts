@@ -8,8 +8,8 @@ import { DEFAULT_RESTART } from "./failure_count.ts";
 import type { LostRequests } from "./in_flight_requests.ts";
 import { type Crash, IsolateHandle } from "./isolate_handle.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
-import { StartConfig } from "./pool_cut.ts";
 import { Restarts } from "./restarts.ts";
+import { StartConfig } from "./start_config.ts";
 import { stepDeadlineMs, Watchdog } from "./watchdog.ts";
 
 /** Time for an isolate to end its step and release its device; a step is far shorter. */

@@ -2,11 +2,11 @@ import type { TokenId } from "../core/ids.ts";
 import { type AnswerFormat, saysSomething } from "./answer_format.ts";
 import { chatLogprobs } from "./openai_logprobs.ts";
 import type { ScoredToken } from "./sequence_text.ts";
-import type { TextService } from "./text_port.ts";
+import type { TextPort } from "./text_port.ts";
 
 /** The options of a chat request that shape its answer. */
 export interface ChatFormatOptions {
-  readonly text: TextService;
+  readonly text: TextPort;
   readonly hasLogprobs: boolean;
   /** Present when token ids are to be reported. */
   readonly promptTokenIds?: Uint32Array;

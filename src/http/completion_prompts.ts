@@ -1,7 +1,7 @@
 import type { CompletionsRequest } from "./completions_schema.ts";
 import { encodePrompts, type Prompt } from "./prompt_field.ts";
 import { unsupported } from "./refusals.ts";
-import type { TextService } from "./text_port.ts";
+import type { TextPort } from "./text_port.ts";
 
 /**
  * Ids of each prompt of a completion; texts are tokenized as one job with one limit.
@@ -14,7 +14,7 @@ import type { TextService } from "./text_port.ts";
 export async function toTokenIds(
   request: CompletionsRequest,
   prompts: readonly Prompt[],
-  text: TextService,
+  text: TextPort,
 ): Promise<Uint32Array[]> {
   const suffix = request.suffix ?? "";
   if (suffix !== "") return await filledIn(request, prompts, text, suffix);
@@ -25,7 +25,7 @@ export async function toTokenIds(
 async function filledIn(
   { echo, add_special_tokens }: CompletionsRequest,
   prompts: readonly Prompt[],
-  text: TextService,
+  text: TextPort,
   suffix: string,
 ): Promise<Uint32Array[]> {
   const { fillIn } = text;
@@ -53,7 +53,7 @@ async function filledIn(
 }
 
 /** The text of each prompt; ids are detokenized as one job with one limit. */
-export async function toTexts(prompts: readonly Prompt[], text: TextService): Promise<string[]> {
+export async function toTexts(prompts: readonly Prompt[], text: TextPort): Promise<string[]> {
   const decoded = await text.decode(prompts.filter((prompt) => typeof prompt !== "string"));
   const next = decoded.values();
   return prompts.map((prompt) => typeof prompt === "string" ? prompt : next.next().value!);

@@ -7,11 +7,11 @@ import {
 } from "./prompt_readings.ts";
 import { completionLogprobs } from "./openai_logprobs.ts";
 import type { ScoredToken, TextPiece } from "./sequence_text.ts";
-import type { TextService } from "./text_port.ts";
+import type { TextPort } from "./text_port.ts";
 
 /** The options of a completions request that shape its answer. */
 export interface CompletionsFormatOptions {
-  readonly text: TextService;
+  readonly text: TextPort;
   readonly hasLogprobs: boolean;
   readonly sendsTokenIds: boolean;
   /** Token ids of each prompt. */

@@ -53,7 +53,7 @@ export interface Envelope {
   readonly system_fingerprint: string;
 }
 
-/** An admitted job. */
+/** A job that the engine has accepted. */
 export interface Run {
   readonly job: Job;
   readonly envelope: Envelope;

@@ -1,8 +1,8 @@
 import type { TokenId } from "../core/ids.ts";
 import type { ScoredToken } from "./sequence_text.ts";
-import type { TextService } from "./text_port.ts";
+import type { TextPort } from "./text_port.ts";
 
-type Vocabulary = Pick<TextService, "tokenText" | "tokenBytes">;
+type Vocabulary = Pick<TextPort, "tokenText" | "tokenBytes">;
 
 /** Stands for minus infinity, which JSON lacks; the value that OpenAI and vLLM use. */
 const LOWEST_LOGPROB = -9999;

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import type { TokenId } from "../core/ids.ts";
 import { invalid } from "./refusals.ts";
-import type { EncodeOptions, TextService } from "./text_port.ts";
+import type { EncodeTextOptions, TextPort } from "./text_port.ts";
 import { parseTokenIds } from "./token_ids.ts";
 
 /** Most prompts of one request; OpenAI's limit for embeddings, and twice vLLM's for completions. */
@@ -52,8 +52,8 @@ export function promptsIn(
 /** Ids of each prompt, in order; texts are tokenized as one job with one limit. */
 export async function encodePrompts(
   prompts: readonly Prompt[],
-  text: Pick<TextService, "encode">,
-  options: EncodeOptions,
+  text: Pick<TextPort, "encode">,
+  options: EncodeTextOptions,
 ): Promise<Uint32Array[]> {
   const texts = prompts.filter((prompt) => typeof prompt === "string");
   const encoded = (await text.encode(texts, options)).values();

@@ -5,9 +5,9 @@ import type { Job } from "./job.ts";
 import { completionLogprobs, finiteLogprob } from "./openai_logprobs.ts";
 import { numTokensOf } from "./prompt_field.ts";
 import type { ScoredToken, TextPiece } from "./sequence_text.ts";
-import type { TextService } from "./text_port.ts";
+import type { TextPort } from "./text_port.ts";
 
-type Vocabulary = Pick<TextService, "tokenText" | "tokenBytes" | "createDetokenizer">;
+type Vocabulary = Pick<TextPort, "tokenText" | "tokenBytes" | "createDetokenizer">;
 
 /** A prompt of a request whose log-probabilities are asked for. */
 export interface ReadPrompt {

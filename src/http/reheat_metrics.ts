@@ -1,12 +1,5 @@
 import { Gauge, type Registry } from "prom-client";
-
-/** Progress of the recomputation of remembered prefixes after a start. */
-export interface ReheatProgress {
-  readonly numPrefixesDone: number;
-  readonly numPrefixesLeft: number;
-  readonly numTokensDone: number;
-  readonly numTokensLeft: number;
-}
+import type { ReheatProgress } from "../core/reheat_progress.ts";
 
 /** Adds `quire:reheat_prefixes` and `quire:reheat_tokens` to a registry, read at each scrape. */
 export function watchReheat(registry: Registry, read: () => ReheatProgress): void {

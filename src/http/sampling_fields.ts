@@ -8,7 +8,7 @@ import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
 import { invalid, unsupported } from "./refusals.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
 import type { DoorLimits, SamplingDefaults } from "./services.ts";
-import type { TextService } from "./text_port.ts";
+import type { TextPort } from "./text_port.ts";
 
 /**
  * Most samples of one prompt: without a bound, one request could take all memory (CVE-2026-34756).
@@ -111,14 +111,15 @@ export function promptLogprobsOf(
 }
 
 /**
- * Refuses more sequences, prompts times `n`, than one request may queue, before any is made.
+ * Refuses more sequences, prompts times `n`, than one request may queue, before any is made; the
+ * scheduler would, when all are.
  *
  * @throws {RequestError} with the field, the limit and the number.
  */
 export function checkNumSequences(
   { n }: SamplingFields,
   numPrompts: number,
-  { maxNumSequences: limit }: Pick<DoorLimits, "maxNumSequences">,
+  { maxNumQueuedSeqs: limit }: Pick<DoorLimits, "maxNumQueuedSeqs">,
 ): void {
   const numSamples = n ?? 1;
   const length = numPrompts * numSamples;
@@ -138,7 +139,7 @@ export function checkNumSequences(
 /** The context of a request's parameters, beside its own fields. */
 export interface SamplingContext {
   readonly defaults: SamplingDefaults;
-  readonly text: Pick<TextService, "eosTokenIds">;
+  readonly text: Pick<TextPort, "eosTokenIds">;
   readonly nextSeed: () => number;
   readonly maxTokens: number;
   readonly vocabSize: number;

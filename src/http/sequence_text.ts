@@ -2,7 +2,7 @@ import type { TokenLogprob } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { PromptReport } from "../core/prompt_readout.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
-import type { Detokenizer, StopStrings } from "./text_port.ts";
+import type { DetokenizerPort, StopStringPort } from "./text_port.ts";
 
 /** A generated token with its log-probability and where its text begins. */
 export interface ScoredToken {
@@ -39,8 +39,8 @@ export interface TextPiece {
 /** How the tokens of a sequence become the text of a choice. */
 export interface SequenceTextOptions {
   readonly index: number;
-  readonly detokenizer: Detokenizer;
-  readonly stopStrings: StopStrings;
+  readonly detokenizer: DetokenizerPort;
+  readonly stopStrings: StopStringPort;
   /** Whether the stop string or stop token that ends the text belongs to it. */
   readonly includeStop: boolean;
   /**

@@ -11,7 +11,7 @@ import type { KeyRules } from "./key_rules.ts";
 import type { BodyLimits } from "./request_body.ts";
 import type { ThinkingMarks } from "./thinking_parser.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
-import type { StopStrings, TextService } from "./text_port.ts";
+import type { StopStringPort, TextPort } from "./text_port.ts";
 
 /** Compiles what answers have to match, for the served model's vocabulary. */
 export interface GrammarPort {
@@ -118,7 +118,7 @@ export interface DoorLimits extends BodyLimits {
   /**
    * Most sequences of one request, prompts times samples: as many as one owner may have waiting.
    */
-  readonly maxNumSequences: number;
+  readonly maxNumQueuedSeqs: number;
   /** Seconds after which a request ends with an error; absent: only where it asks for that. */
   readonly requestTimeoutSeconds?: number;
   /**
@@ -134,7 +134,7 @@ export const DEFAULT_LIMITS: DoorLimits = {
   maxUnfinishedBytes: 64 * 2 ** 20,
   maxJsonCost: 2 ** 19,
   bodyTimeoutMs: 60_000,
-  maxNumSequences: 1024,
+  maxNumQueuedSeqs: 1024,
   keepAliveMs: 30_000,
 };
 
@@ -164,11 +164,11 @@ export interface KvPlanner {
 /** Everything the routes need from the rooms behind them. */
 export interface Services {
   readonly engine: EnginePort;
-  readonly text: TextService;
+  readonly text: TextPort;
   readonly grammars: GrammarPort;
   readonly tools: ToolPort;
   readonly misses: MissPort;
-  readonly createStopStrings: (stops: readonly string[]) => StopStrings;
+  readonly createStopStrings: (stops: readonly string[]) => StopStringPort;
   readonly model: ServedModel;
   readonly access: AccessRules;
   /** Secret of this deployment under which cache scopes are named (`cache_scope.ts`). */

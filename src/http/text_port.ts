@@ -1,3 +1,4 @@
+import type { FillInTokens } from "../core/fill_in_tokens.ts";
 import type { TokenId } from "../core/ids.ts";
 
 /** One message of a conversation as a chat template reads it; `developer` has become `system`. */
@@ -21,7 +22,7 @@ export interface ChatToolCall {
 }
 
 /** How a plain text becomes ids. */
-export interface EncodeOptions {
+export interface EncodeTextOptions {
   /**
    * Adds the special tokens that the model puts around every text, such as a beginning of sequence;
    * the default. It says nothing about special tokens in the text itself.
@@ -54,7 +55,7 @@ export interface DetokenizerOptions {
 }
 
 /** Turns the token ids of one sequence into text as they come. */
-export interface Detokenizer {
+export interface DetokenizerPort {
   /** Text that is complete after these ids; never half a character, possibly empty. */
   push(ids: readonly TokenId[]): string;
   /** The remaining text at the end of the sequence. */
@@ -62,26 +63,19 @@ export interface Detokenizer {
 }
 
 /** Finds the first stop string in a text that comes in pieces. */
-export interface StopStrings {
+export interface StopStringPort {
   /**
    * Takes the next piece and returns the text that can no longer be part of a stop string. With
-   * `matched`, that stop string is complete, `text` ends before it, and nothing may be pushed
-   * afterwards.
+   * `matched`, that stop string is complete and `text` ends before it; every later call returns it
+   * again with no text.
    */
   push(text: string): { readonly text: string; readonly matched?: string };
   /** The text held back as the possible beginning of a stop string. */
   flush(): string;
 }
 
-/** Tokens that stand before a prefix, a suffix, and the middle that is filled in. */
-export interface FillInTokens {
-  readonly prefix: TokenId;
-  readonly suffix: TokenId;
-  readonly middle: TokenId;
-}
-
 /** The tokenizer of the served model, as far as this room needs it. */
-export interface TextService {
+export interface TextPort {
   readonly vocabSize: number;
   /** Ids that end a sequence by the model's own account. */
   readonly eosTokenIds: readonly TokenId[];
@@ -93,7 +87,7 @@ export interface TextService {
    *
    * @throws {RequestError} when the texts are too long or take too long.
    */
-  encode(texts: readonly string[], options?: EncodeOptions): Promise<readonly Uint32Array[]>;
+  encode(texts: readonly string[], options?: EncodeTextOptions): Promise<readonly Uint32Array[]>;
   /**
    * Ids of a conversation. The content of a message is text, even where it spells a control token:
    * only the model's template writes those.
@@ -108,7 +102,7 @@ export interface TextService {
    */
   decode(batch: readonly Iterable<TokenId>[]): Promise<readonly string[]>;
   /** A detokenizer for one sequence. */
-  createDetokenizer(options?: DetokenizerOptions): Detokenizer;
+  createDetokenizer(options?: DetokenizerOptions): DetokenizerPort;
   /** A token for people; bytes that are not a character stand as an escape. */
   tokenText(id: TokenId): string;
   /** The bytes a token adds to the text. */

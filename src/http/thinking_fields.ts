@@ -4,7 +4,7 @@ import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import { unsupported } from "./refusals.ts";
 import type { ServedModel } from "./services.ts";
-import type { TextService } from "./text_port.ts";
+import type { TextPort } from "./text_port.ts";
 import type { ThinkingMarks, ThinkingStart } from "./thinking_parser.ts";
 
 /** Variables of chat templates that a request may set, of all that templates read. */
@@ -72,7 +72,7 @@ export function templateVariablesOf(
 /** Whether the prompt leaves a thought open, has closed one, or neither. */
 export function thinkingStart(
   prompt: Uint32Array,
-  text: Pick<TextService, "tokenBytes">,
+  text: Pick<TextPort, "tokenBytes">,
   { begin, end }: ThinkingMarks,
 ): ThinkingStart {
   const bytes = [...prompt.slice(-NUM_LAST_TOKENS)].flatMap((id) => [...text.tokenBytes(id)]);
@@ -91,7 +91,7 @@ export async function thinkingBudgetOf(
   thinking: ThinkingMarks | undefined,
   { start, text, vocabSize }: {
     readonly start: ThinkingStart;
-    readonly text: Pick<TextService, "encode">;
+    readonly text: Pick<TextPort, "encode">;
     readonly vocabSize: number;
   },
 ): Promise<Pick<SamplingParams, "thinkingBudget">> {

@@ -45,7 +45,7 @@ export interface AdmissionOptions extends CachingOptions {
    */
   readonly reserved?: Demand;
   /** Slabs to leave free, where that is more than the watermark. Default: the watermark. */
-  readonly numKept?: number;
+  readonly numHeadroomSlabs?: number;
   /** Its own id, where it may have blocks in host memory. */
   readonly resumes?: SequenceId;
   /** Most leading tokens that may be found, in whole blocks. Default: all but the last. */
@@ -91,7 +91,7 @@ export interface Fork {
    */
   readonly numShared?: number;
   /** As of an admission. */
-  readonly numKept?: number;
+  readonly numHeadroomSlabs?: number;
   /** Whether a running group grows by it: the watermark is kept from newcomers alone. */
   readonly isGrowth?: boolean;
 }

@@ -5,6 +5,7 @@ import type { EnginePort } from "../core/engine_port.ts";
 import type { Generation, GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import { isLongScope } from "../core/long_context.ts";
+import type { ReheatProgress } from "../core/reheat_progress.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import { EventSpans } from "./event_spans.ts";
@@ -30,14 +31,6 @@ const PARAMS: SamplingParams = {
   seed: 0,
   stopTokenIds: [],
 };
-
-/** How far a reheat is. Tokens are those of whole prefixes; what they share counts in each. */
-export interface ReheatProgress {
-  readonly numPrefixesDone: number;
-  readonly numPrefixesLeft: number;
-  readonly numTokensDone: number;
-  readonly numTokensLeft: number;
-}
 
 /** The owner of its requests: they queue apart from those of API keys. */
 const OWNER = "reheat";

@@ -9,7 +9,8 @@ import { HotPrefixes } from "../prefix_store/hot_prefixes.ts";
 import { PrefixRecorder } from "../prefix_store/prefix_recorder.ts";
 import { PrefixStore, type StoreIdentity } from "../prefix_store/prefix_store.ts";
 import { StoreUnusableError } from "../state/store_errors.ts";
-import { Reheat, type ReheatProgress } from "../prefix_store/reheat.ts";
+import type { ReheatProgress } from "../core/reheat_progress.ts";
+import { Reheat } from "../prefix_store/reheat.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { findModelSource } from "../weights/model_source.ts";
 

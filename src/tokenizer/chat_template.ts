@@ -9,15 +9,15 @@ import {
 } from "../core/model_json.ts";
 import { type Placeholders, withoutPlaceholders } from "./control_tokens.ts";
 import type {
-  ChatMessage,
   ConversationOutcome,
   RenderRequest,
+  TemplateMessage,
   TemplateSource,
-} from "./conversation.ts";
+} from "./conversation_renderer.ts";
 import { type HostProblem, WorkerHost } from "./worker_host.ts";
 import { WorkerLanes } from "./worker_lanes.ts";
 
-export type { ChatMessage } from "./conversation.ts";
+export type { TemplateMessage } from "./conversation_renderer.ts";
 
 /** Where the rendered conversation ends. */
 export interface ChatOptions {
@@ -155,7 +155,7 @@ export class ChatTemplate {
    * @throws {RequestError} when the model has no template, or the template refuses these messages,
    * fails on them, takes too long or renders too long a text.
    */
-  async render(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<string> {
+  async render(messages: readonly TemplateMessage[], options: ChatOptions = {}): Promise<string> {
     const { text, placeholders } = await this.renderMasked(messages, options);
     return withoutPlaceholders(text, placeholders);
   }
@@ -165,7 +165,7 @@ export class ChatTemplate {
    * the others are the template's own.
    */
   async renderMasked(
-    messages: readonly ChatMessage[],
+    messages: readonly TemplateMessage[],
     options: ChatOptions = {},
   ): Promise<MaskedText> {
     const { addGenerationPrompt, continueFinalMessage = false } = options;
@@ -188,7 +188,7 @@ export class ChatTemplate {
   }
 
   async #render(
-    messages: readonly ChatMessage[],
+    messages: readonly TemplateMessage[],
     { tools, variables }: ChatOptions,
     addGenerationPrompt: boolean,
   ): Promise<MaskedText> {
@@ -259,7 +259,7 @@ function templateOfProcessor(files: ModelFiles): FoundTemplate | undefined {
   return source === null || source === undefined ? undefined : { source, file };
 }
 
-function withEndMark(messages: readonly ChatMessage[]): ChatMessage[] {
+function withEndMark(messages: readonly TemplateMessage[]): TemplateMessage[] {
   const last = messages.at(-1);
   if (last === undefined) {
     throw new RequestError("messages is empty: there is no final message to continue", {

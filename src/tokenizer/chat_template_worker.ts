@@ -4,23 +4,23 @@
  * through Jinja.
  */
 import {
-  Conversation,
   type ConversationOutcome,
+  ConversationRenderer,
   type RenderRequest,
   type TemplateSource,
-} from "./conversation.ts";
+} from "./conversation_renderer.ts";
 import type { FromWorker, ToWorker, WorkerScope } from "./worker_messages.ts";
 
 const scope = self as unknown as WorkerScope<TemplateSource, RenderRequest, ConversationOutcome>;
 
-let conversation: Conversation | undefined;
+let conversation: ConversationRenderer | undefined;
 
 function answer(
   message: ToWorker<TemplateSource, RenderRequest>,
 ): FromWorker<ConversationOutcome> {
   if (message.type === "load") {
     try {
-      conversation = new Conversation(message.load);
+      conversation = new ConversationRenderer(message.load);
       return { type: "loaded" };
     } catch (error) {
       return { type: "refused", message: (error as Error).message };

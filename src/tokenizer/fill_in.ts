@@ -1,12 +1,7 @@
-/** Ids of the tokens between which a model was trained to fill text in: prefix, suffix, middle. */
-export interface FillInTokens {
-  readonly prefix: number;
-  readonly suffix: number;
-  readonly middle: number;
-}
+import type { FillInTokens } from "../core/fill_in_tokens.ts";
 
 /**
- * The texts of those tokens by family, all of which put them in this order (Bavarian et al. 2022,
+ * The texts of fill-in tokens by family, all of which put them in this order (Bavarian et al. 2022,
  * 2207.14255): Qwen Coder and CodeGemma, StarCoder and Granite, SantaCoder, DeepSeek Coder, Code
  * Llama.
  */

@@ -1,12 +1,12 @@
 import {
-  type ChatMessage,
   type ChatOptions,
   ChatTemplate,
   type ChatTemplateOptions,
+  type TemplateMessage,
 } from "./chat_template.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import type { DetokenizeOptions } from "./detokenizer.ts";
-import type { FillInTokens } from "./fill_in.ts";
+import type { FillInTokens } from "../core/fill_in_tokens.ts";
 import { TextPool, type TextPoolOptions } from "./text_pool.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
@@ -37,7 +37,7 @@ export interface TextService {
    *
    * @throws {RequestError} when the template is missing, refuses the messages or costs too much.
    */
-  encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): Promise<Uint32Array>;
+  encodeChat(messages: readonly TemplateMessage[], options?: ChatOptions): Promise<Uint32Array>;
   /** A decoder for one answer; special tokens are left out unless asked for. */
   createDetokenizer(options?: DetokenizeOptions): IncrementalDetokenizer;
   /** A token's text by itself; U+FFFD where it is part of a character. */
@@ -52,7 +52,7 @@ export interface TextService {
   decode(batch: readonly Iterable<number>[]): Promise<readonly string[]>;
   /** One more than the tokenizer's highest id; the model's own vocabulary may be larger. */
   readonly vocabSize: number;
-  /** Tokens that end an answer. */
+  /** Ids that end a sequence by the model's own account. */
   readonly eosTokenIds: readonly number[];
   /**
    * Most UTF-16 code units that one token stands for, so that a text of n has at least about n over

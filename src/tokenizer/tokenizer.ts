@@ -4,7 +4,8 @@ import { modelFile, type ModelFiles, readModelJson } from "../core/model_json.ts
 import { isControlToken } from "./control_tokens.ts";
 import { type DetokenizeOptions, Detokenizer, joinBytes, type TokenTable } from "./detokenizer.ts";
 import { type EncodeOptions, Encoder } from "./encoder.ts";
-import { type FillInTokens, findFillInTokens } from "./fill_in.ts";
+import type { FillInTokens } from "../core/fill_in_tokens.ts";
+import { findFillInTokens } from "./fill_in.ts";
 import { loadSpecialTokens, type SpecialTokens } from "./special_tokens.ts";
 import { loadTokenizerJson } from "./tokenizer_json.ts";
 import { parseTokenBytesScheme, type TokenBytesScheme } from "./token_bytes.ts";

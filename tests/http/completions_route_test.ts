@@ -2,7 +2,7 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { bytesOf } from "./fake_engine.ts";
 import { BOS, EOS, FakeText } from "./fake_text.ts";
 import { DEFAULT_LIMITS } from "../../src/http/services.ts";
-import type { EncodeOptions } from "../../src/http/text_port.ts";
+import type { EncodeTextOptions } from "../../src/http/text_port.ts";
 import { readEvents, testServer } from "./server.ts";
 
 const PATH = "/v1/completions";
@@ -121,12 +121,12 @@ Deno.test("completionsRoute() draws a fresh seed for each prompt that brings non
 Deno.test("completionsRoute() refuses more sequences than a request may queue, before it looks at a prompt", async () => {
   let numEncoded = 0;
   class CountingText extends FakeText {
-    override encode(texts: readonly string[], options?: EncodeOptions) {
+    override encode(texts: readonly string[], options?: EncodeTextOptions) {
       numEncoded += texts.length;
       return super.encode(texts, options);
     }
   }
-  const limits = { ...DEFAULT_LIMITS, maxNumSequences: 6 };
+  const limits = { ...DEFAULT_LIMITS, maxNumQueuedSeqs: 6 };
   const server = testServer({ limits, text: new CountingText() });
   const wrong: [unknown, string, string][] = [
     [{ prompt: Array(7).fill("x") }, "prompt", "prompt has 7 elements, which with n 1 makes 7"],

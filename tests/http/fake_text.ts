@@ -1,8 +1,8 @@
 import type {
   ChatMessage,
-  Detokenizer,
-  StopStrings,
-  TextService,
+  DetokenizerPort,
+  StopStringPort,
+  TextPort,
 } from "../../src/http/text_port.ts";
 
 /** Ends a sequence. */
@@ -30,7 +30,7 @@ function parsed(text: string): number[] {
 }
 
 /** A tokenizer whose first 256 ids are bytes: no merges, so that every test can be read by eye. */
-export class FakeText implements TextService {
+export class FakeText implements TextPort {
   readonly vocabSize = FIRST_PIECE + PIECES.length;
   readonly eosTokenIds = [EOS];
 
@@ -67,7 +67,7 @@ export class FakeText implements TextService {
     return new TextDecoder().decode(Uint8Array.from(bytes));
   }
 
-  createDetokenizer({ skipSpecialTokens = true } = {}): Detokenizer {
+  createDetokenizer({ skipSpecialTokens = true } = {}): DetokenizerPort {
     const decoder = new TextDecoder();
     return {
       push: (ids) =>
@@ -91,21 +91,24 @@ export class FakeText implements TextService {
 }
 
 /** Stop strings by definition: looks at all of the text each time. */
-export class FakeStopStrings implements StopStrings {
+export class FakeStopStrings implements StopStringPort {
   readonly #stops: readonly string[];
   #held = "";
+  #matched: string | undefined;
 
   constructor(stops: readonly string[]) {
     this.#stops = stops;
   }
 
   push(text: string): { text: string; matched?: string } {
+    if (this.#matched !== undefined) return { text: "", matched: this.#matched };
     this.#held += text;
     const found = this.#stops
       .map((stop) => ({ stop, at: this.#held.indexOf(stop) }))
       .filter(({ at }) => at !== -1)
       .sort((a, b) => a.at - b.at || a.stop.length - b.stop.length)[0];
     if (found !== undefined) {
+      this.#matched = found.stop;
       return { text: this.#held.slice(0, found.at), matched: found.stop };
     }
     let keep = 0;

@@ -1,9 +1,9 @@
-import { type ChatMessage, ChatTemplate } from "../../src/tokenizer/chat_template.ts";
+import { ChatTemplate, type TemplateMessage } from "../../src/tokenizer/chat_template.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { DEMO_DIR, type DemoEngine, GREEDY_64 } from "./demo_engine.ts";
 
 interface Case {
-  readonly messages: readonly ChatMessage[];
+  readonly messages: readonly TemplateMessage[];
   readonly answer: string;
 }
 

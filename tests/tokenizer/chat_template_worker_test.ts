@@ -3,7 +3,7 @@ import type {
   ConversationOutcome,
   RenderRequest,
   TemplateSource,
-} from "../../src/tokenizer/conversation.ts";
+} from "../../src/tokenizer/conversation_renderer.ts";
 import type { FromWorker, ToWorker } from "../../src/tokenizer/worker_messages.ts";
 
 type ToRenderer = ToWorker<TemplateSource, RenderRequest>;

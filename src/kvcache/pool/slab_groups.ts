@@ -80,8 +80,8 @@ export class SlabGroups {
   }
 
   /** Fewest slabs each group can do with, given what it gets without one. */
-  countNeeded(counts: Demand, numInUsed: readonly number[]): number[] {
-    return counts.map((count, group) =>
+  countNeeded(demand: Demand, numInUsed: readonly number[]): number[] {
+    return demand.map((count, group) =>
       ceilDiv(Math.max(0, count - numInUsed[group]!), this.#perSlab[group]!)
     );
   }

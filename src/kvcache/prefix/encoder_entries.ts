@@ -67,7 +67,7 @@ export class EncoderEntries {
     for (const id of blocks) {
       pool.mark(id);
       this.#byBlock.set(id, entry);
-      idle.policy.start(id);
+      idle.policy.becomeCached(id);
       if (retention !== undefined) idle.policy.setRetention(id, retention);
     }
     records.tellInputStored(entry);

@@ -106,13 +106,13 @@ export class SwapStore {
   }
 
   /** Bytes of so many blocks of each group. */
-  bytesOf(counts: Demand): number {
-    return bytesOfBlocks(this.#space, counts);
+  bytesOf(demand: Demand): number {
+    return bytesOfBlocks(this.#space, demand);
   }
 
   /** Whether there is room for so many more blocks. */
-  fits(counts: Demand): boolean {
-    return this.#pool.countMissing({ counts }) <= 0;
+  fits(demand: Demand): boolean {
+    return this.#pool.countMissing({ demand }) <= 0;
   }
 
   find(id: SequenceId): SwappedSequence | undefined {
@@ -122,8 +122,8 @@ export class SwapStore {
   /** Has blocks of sequence `id`, for which there is room, copied by the next plan. */
   store(id: SequenceId, { numTokens, numSkipped, entries }: SwapContents): void {
     invariant(!this.#sequences.has(id), `sequence ${id} is in host memory already`);
-    const counts = entries.map(({ length }) => length);
-    const places = this.#pool.take(counts, id);
+    const demand = entries.map(({ length }) => length);
+    const places = this.#pool.take(demand, id);
     const blocks = entries.flatMap((ofGroup, group) =>
       ofGroup.map(({ index, block }, i) => {
         const place = places[group]![i]!;
@@ -138,7 +138,7 @@ export class SwapStore {
     );
     this.#sequences.set(id, { numTokens, numSkipped, blocks });
     this.#counts.numSwappedOutBlocks += blocks.length;
-    this.#counts.swappedOutBytes += this.bytesOf(counts);
+    this.#counts.swappedOutBytes += this.bytesOf(demand);
   }
 
   /**

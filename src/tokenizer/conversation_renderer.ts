@@ -7,8 +7,8 @@ import {
   renderTemplate,
 } from "./template_renderer.ts";
 
-/** One turn of a conversation. */
-export interface ChatMessage {
+/** One turn of a conversation, as a template reads it. */
+export interface TemplateMessage {
   readonly role: string;
   readonly content: string;
   /** Further fields that templates read: calls, and what a tool's message answers. */
@@ -28,7 +28,7 @@ export interface TemplateSource {
 
 /** One render: what the template sees. */
 export interface RenderRequest {
-  readonly messages: readonly ChatMessage[];
+  readonly messages: readonly TemplateMessage[];
   /** Tools of the request, data of the client like the messages. */
   readonly tools?: readonly unknown[];
   /** The other variables of the template. */
@@ -52,7 +52,7 @@ export type ConversationOutcome =
  * writes the real ones around it, so that only the real ones are found in the result. Texts
  * without control tokens are passed unchanged. The same holds for tools and their calls.
  */
-export class Conversation {
+export class ConversationRenderer {
   readonly #program: ReturnType<typeof parseTemplate>;
   readonly #source: string;
   readonly #mask: ControlTokenMask;

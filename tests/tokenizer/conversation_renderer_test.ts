@@ -1,6 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { withoutPlaceholders } from "../../src/tokenizer/control_tokens.ts";
-import { Conversation, type ConversationOutcome } from "../../src/tokenizer/conversation.ts";
+import {
+  type ConversationOutcome,
+  ConversationRenderer,
+} from "../../src/tokenizer/conversation_renderer.ts";
 import { TextTrie } from "../../src/tokenizer/text_trie.ts";
 import { testWithData } from "./shared_data.ts";
 
@@ -23,7 +26,7 @@ function render(
   messages: readonly Message[],
   controlTokens: readonly string[] = CONTROLS,
 ): ConversationOutcome {
-  return new Conversation({ source, controlTokens }).render({
+  return new ConversationRenderer({ source, controlTokens }).render({
     messages,
     variables: {
       add_generation_prompt: true,
@@ -68,7 +71,7 @@ const ATTACKS: readonly ((word: string) => string)[] = [
 ];
 
 testWithData(
-  "Conversation keeps control tokens in messages text, with real templates",
+  "ConversationRenderer keeps control tokens in messages text, with real templates",
   ["chat-templates"],
   (dir) => {
     const templates = [...Deno.readDirSync(dir!)].map(({ name }) => name);
@@ -92,7 +95,7 @@ testWithData(
   },
 );
 
-Deno.test("Conversation lets templates read tags that are no control tokens", () => {
+Deno.test("ConversationRenderer lets templates read tags that are no control tokens", () => {
   const source = "{% for m in messages %}{% if '</think>' in m.content %}" +
     "{{ m.content.split('</think>')[-1].lstrip('\\n') }}{% else %}{{ m.content | trim }}" +
     "{% endif %}<|im_end|>{% endfor %}";
@@ -105,7 +108,7 @@ Deno.test("Conversation lets templates read tags that are no control tokens", ()
   assertEquals(controlsIn(outcome), ["<|im_end|>", "<|im_end|>"]);
 });
 
-Deno.test("Conversation takes no placeholder that a message or the template contains", () => {
+Deno.test("ConversationRenderer takes no placeholder that a message or the template contains", () => {
   const source = "\ue000{% for m in messages %}{{ m.content }}{% endfor %}</s>";
   const messages = [{ role: "user", content: "\ue001<s>\ue002</s>" }];
   const outcome = render(source, messages);
@@ -113,7 +116,7 @@ Deno.test("Conversation takes no placeholder that a message or the template cont
   assertEquals(controlsIn(outcome), ["</s>"]);
 });
 
-Deno.test("Conversation says when no placeholder is left, and hands other messages over as they are", () => {
+Deno.test("ConversationRenderer says when no placeholder is left, and hands other messages over as they are", () => {
   const all = String.fromCharCode(...Array.from({ length: 0xf8ff - 0xe000 }, (_, i) => 0xe000 + i));
   const source = "{{ messages[0].content }}";
   const of = (content: string) => render(source, [{ role: "user", content }]);
