@@ -55,12 +55,12 @@ async function runBothWays(device: Device, maxSplits: number) {
     },
   });
   const inputs = await demoInputs(counting, { numBlocksOverride: 64 });
-  const tuning = defaultTuning(counting, inputs.engine);
+  const tuning = defaultTuning(counting, inputs.config);
   const memory = await allocateMemory(inputs);
   const whole = await buildRunner(inputs, { memory });
   const narrow = await ModelRunner.create({
     ...{ device: counting, storage: memory.storage, vocabSize: inputs.model.vocabSize },
-    layers: (buffers) => layerKvs(inputs.model, inputs.engine, buffers),
+    layers: (buffers) => layerKvs(inputs.model, inputs.config, buffers),
     graph: (kv, step) =>
       forwardGraph(inputs, { activations: { ...memory.activations, step }, kv }, tuning),
     packer: new StepPacker({ ...stepLimits(inputs, tuning), maxSplits }),
