@@ -76,9 +76,10 @@ export async function createServer(
   const source = findModelSource(directory.dir);
   const files = source.textFiles();
   const text = await loadTextService(files);
-  const told = { start, onProgress, onGivenUp };
-  const late = { memory: () => memory, metrics: () => metrics };
-  const engine = engineClient(config, { log, ...late, ...told });
+  const events = { start, onProgress, onGivenUp };
+  // The engine reports to the prefix memory and the metrics, which both are made with the engine.
+  const madeLater = { memory: () => memory, metrics: () => metrics };
+  const engine = engineClient(config, { log, ...madeLater, ...events });
   const model = await describeModel(config, { files, source, name: directory.name }, text);
   const base = baseConfig(config, directory);
   const path = storePath(config.prefixStore, PREFIX_STORE);
@@ -107,8 +108,8 @@ export async function createServer(
     now: () => performance.now(),
   });
   // The same keys after a restart, so that what was remembered is recognised.
-  const kept = { ...tuningStoreOf(config), cacheSecret: memory.cacheSecret.toHex() };
-  const ready = engine.start({ ...base, ...kept });
+  const fromStores = { ...tuningStoreOf(config), cacheSecret: memory.cacheSecret.toHex() };
+  const ready = engine.start({ ...base, ...fromStores });
   // Those who wait for `ready` are told of a start that fails.
   ready.then(({ vocabSize }) => warnOfTokens(log, text.vocabSize, vocabSize)).catch(() => {});
   return {
