@@ -8,7 +8,7 @@ import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
 import { describePoolCut } from "../engine/pool_cut.ts";
-import { GrammarCompiler } from "../grammar/grammar_compiler.ts";
+import { GrammarService } from "../grammar/grammar_service.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
 import {
@@ -85,7 +85,7 @@ export async function createServer(
   const path = storePath(config.prefixStore, PREFIX_STORE);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
-  const grammars = new GrammarCompiler(files, { deadlineMs });
+  const grammars = new GrammarService(files, { deadlineMs });
   const metrics: ServingMetrics = servingMetrics(engine, model, memory);
   const app = createApp({
     engine,
@@ -204,7 +204,7 @@ async function stop(
     engine: EngineClient;
     memory: PrefixMemory;
     text: TextService;
-    grammars: GrammarCompiler;
+    grammars: GrammarService;
   },
   deadlineMs: number,
 ): Promise<void> {
