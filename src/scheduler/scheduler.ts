@@ -115,7 +115,7 @@ export class Scheduler {
     return this.#options.shortContextLen;
   }
 
-  /** Number of the next step. */
+  /** Steps that have been planned; the next has this number. */
   get numSteps(): number {
     return this.#counters.current.numSteps;
   }

@@ -8,7 +8,7 @@ import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
 import { describePoolCut } from "../engine/pool_cut.ts";
-import { GrammarCompiler } from "../grammar/grammar_compiler.ts";
+import { GrammarService } from "../grammar/grammar_service.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
 import {
@@ -76,15 +76,16 @@ export async function createServer(
   const source = findModelSource(directory.dir);
   const files = source.textFiles();
   const text = await loadTextService(files);
-  const told = { start, onProgress, onGivenUp };
-  const late = { keeper: () => keeper, metrics: () => metrics };
-  const engine = engineClient(config, { log, ...late, ...told });
+  const events = { start, onProgress, onGivenUp };
+  // The engine reports to the prefix keeper and the metrics, which both are made with the engine.
+  const madeLater = { keeper: () => keeper, metrics: () => metrics };
+  const engine = engineClient(config, { log, ...madeLater, ...events });
   const model = await describeModel(config, { files, source, name: directory.name }, text);
   const base = baseConfig(config, directory);
   const path = storePath(config.prefixStore, PREFIX_STORE);
   const keeper: PrefixKeeper = await PrefixKeeper.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
-  const grammars = new GrammarCompiler(files, { deadlineMs });
+  const grammars = new GrammarService(files, { deadlineMs });
   const metrics: ServingMetrics = servingMetrics(engine, model, keeper);
   const app = createApp({
     engine,
@@ -107,8 +108,8 @@ export async function createServer(
     now: () => performance.now(),
   });
   // The same keys after a restart, so that what was remembered is recognised.
-  const kept = { ...tuningStoreOf(config), cacheSecret: keeper.cacheSecret.toHex() };
-  const ready = engine.start({ ...base, ...kept });
+  const fromStores = { ...tuningStoreOf(config), cacheSecret: keeper.cacheSecret.toHex() };
+  const ready = engine.start({ ...base, ...fromStores });
   // Those who wait for `ready` are told of a start that fails.
   ready.then(({ vocabSize }) => warnOfTokens(log, text.vocabSize, vocabSize)).catch(() => {});
   return {
@@ -203,7 +204,7 @@ async function stop(
     engine: EngineClient;
     keeper: PrefixKeeper;
     text: TextService;
-    grammars: GrammarCompiler;
+    grammars: GrammarService;
   },
   deadlineMs: number,
 ): Promise<void> {
