@@ -35,14 +35,15 @@ async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
 function handler(): Required<Deno.ServeDefaultExport> {
   const serving = () => import("./src/server/serve.ts");
   let answer: Promise<(request: Request) => Response | Promise<Response>> | undefined;
-  // Run directly: flags alone mean `serve`, nothing at all means help.
-  const unserved = setTimeout(
+  // `deno serve` calls `onListen` at once. If it has not after 200 ms, `deno run` runs this file:
+  // then flags alone mean `serve`, and nothing at all means help.
+  const directRun = setTimeout(
     () => Deno.args.length > 0 ? runCommandLine() : console.log(helpOn(undefined)),
     200,
   );
   return {
     onListen(address) {
-      clearTimeout(unserved);
+      clearTimeout(directRun);
       answer = orExit(async () => {
         const config = parseConfig(Deno.args, processEnvironment());
         return (await serving()).serveBound(address, config);

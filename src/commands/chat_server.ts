@@ -38,9 +38,9 @@ export async function openChatServer(
     : await connect(config, config.url);
 }
 
-async function connect({ apiKey, model: asked }: ChatConfig, url: string): Promise<ChatServer> {
+async function connect({ apiKey, model: named }: ChatConfig, url: string): Promise<ChatServer> {
   const client = clientOf({ url, apiKey });
-  const model = await modelOf(client, asked);
+  const model = await modelOf(client, named);
   return {
     client,
     model,

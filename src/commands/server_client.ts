@@ -23,8 +23,8 @@ export function clientOf({ url, apiKey }: ServerFlags, needs: Omit<Needs, "net">
 }
 
 /** The model that was asked for, or else the server's first. @throws {StartupError} */
-export async function modelOf(client: OpenAiClient, asked: string | undefined): Promise<string> {
-  const model = asked ?? (await client.models())[0];
+export async function modelOf(client: OpenAiClient, named: string | undefined): Promise<string> {
+  const model = named ?? (await client.models())[0];
   if (model !== undefined) return model;
   throw new StartupError(`${client.baseUrl}/models names no model: give one with --model`);
 }

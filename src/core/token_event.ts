@@ -20,7 +20,10 @@ export interface TokenEvent {
   readonly topLogprobs?: readonly TokenLogprob[];
   /** What was read of the prompt; with the first token, or the end of a sequence without one. */
   readonly prompt?: PromptReport;
-  /** Prompt tokens whose KV came from the prefix cache; on the sequence's first event. */
+  /**
+   * Prompt tokens whose KV the first admission found in the prefix cache or computed by a sibling;
+   * on the sequence's first event.
+   */
   readonly numCachedTokens?: number;
   /** What of the prompt had been cached behind those and was evicted of late; with those. */
   readonly evicted?: EvictedPrefix;

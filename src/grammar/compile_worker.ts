@@ -6,7 +6,7 @@ import { StartupError } from "../core/errors.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import { loadTokenizer } from "../tokenizer/tokenizer.ts";
 import type { FromWorker, ToWorker, WorkerScope } from "../tokenizer/worker_messages.ts";
-import { type GrammarJob, type GrammarOutcome, GrammarWorkshop } from "./grammar_workshop.ts";
+import { GrammarCompiler, type GrammarOutcome, type GrammarTask } from "./grammar_compiler.ts";
 import { grammarVocabulary } from "./grammar_vocabulary.ts";
 
 /** The model whose vocabulary grammars are compiled for. */
@@ -14,14 +14,14 @@ export interface GrammarLoad {
   readonly files: ModelFiles;
 }
 
-const scope = self as unknown as WorkerScope<GrammarLoad, GrammarJob, GrammarOutcome>;
+const scope = self as unknown as WorkerScope<GrammarLoad, GrammarTask, GrammarOutcome>;
 
-let workshop: GrammarWorkshop | undefined;
+let compiler: GrammarCompiler | undefined;
 
-function answer(message: ToWorker<GrammarLoad, GrammarJob>): FromWorker<GrammarOutcome> {
+function answer(message: ToWorker<GrammarLoad, GrammarTask>): FromWorker<GrammarOutcome> {
   if (message.type === "load") {
     try {
-      workshop = new GrammarWorkshop(grammarVocabulary(loadTokenizer(message.load.files)));
+      compiler = new GrammarCompiler(grammarVocabulary(loadTokenizer(message.load.files)));
       return { type: "loaded" };
     } catch (error) {
       if (!(error instanceof StartupError)) throw error;
@@ -29,7 +29,7 @@ function answer(message: ToWorker<GrammarLoad, GrammarJob>): FromWorker<GrammarO
     }
   }
   // The host sends "load" first and waits for its answer.
-  return { type: "done", outcome: workshop!.compile(message.request) };
+  return { type: "done", outcome: compiler!.compile(message.request) };
 }
 
 scope.onmessage = ({ data }) => scope.postMessage(answer(data));

@@ -1,142 +1,174 @@
-import { createHash } from "node:crypto";
-import { type CompiledGrammar, grammarBytes } from "../core/compiled_grammar.ts";
-import { EngineUnavailableError, RequestError } from "../core/errors.ts";
-import type { ModelFiles } from "../core/model_json.ts";
+import type { CompiledGrammar, SparseMemory } from "../core/compiled_grammar.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
-import { type HostProblem, WorkerHost } from "../tokenizer/worker_host.ts";
-import type { GrammarLoad } from "./compile_worker.ts";
-import type { GrammarJob, GrammarOutcome } from "./grammar_workshop.ts";
+import { BYTE_LEVEL_ALPHABET } from "../tokenizer/token_bytes.ts";
+import { type SchemaGrammar, schemaGrammar } from "./schema_grammar.ts";
+import { SchemaError } from "./schema_reader.ts";
+import { captureMemory, restoreMemory } from "./sparse_memory.ts";
+import { GrammarLimitError, meteredCode, XGrammar } from "./xgrammar.ts";
 
-/** Settings of a {@link GrammarCompiler}; the defaults are meant for serving. */
-export interface GrammarCompilerOptions {
-  /** Time for one compilation, ms. */
-  readonly deadlineMs?: number;
-  /** Memory of one compilation, the vocabulary included; bytes. */
-  readonly maxBytes?: number;
-  /** Memory of the grammars that are kept, bytes, and how many outcomes are. */
-  readonly maxCachedBytes?: number;
-  readonly maxCached?: number;
+/** The tokens that grammars are compiled for. */
+export interface GrammarVocabulary {
+  /** Bytes of each token by its id; empty for tokens that are no text. */
+  readonly tokens: readonly Uint8Array[];
+  /** Tokens that end a text. */
+  readonly stopTokenIds: readonly number[];
 }
 
-const DEFAULTS: Required<GrammarCompilerOptions> = {
-  deadlineMs: 5000,
-  maxBytes: 512 * 2 ** 20,
-  maxCachedBytes: 512 * 2 ** 20,
-  maxCached: 256,
-};
+/** What one compilation may cost. */
+export interface GrammarLimits {
+  readonly deadlineMs: number;
+  /** Memory of an instance, bytes. */
+  readonly maxBytes: number;
+}
 
-/** Time to read a vocabulary into a memory, ms. */
-const LOAD_DEADLINE_MS = 60_000;
-/** Workers, so that a grammar that takes long does not hold up the next one. */
-const NUM_WORKERS = 2;
+/** One compilation; data, since it goes to a Worker. */
+export interface GrammarTask {
+  readonly key: string;
+  readonly format: GrammarFormat;
+  readonly limits: GrammarLimits;
+}
 
-type Host = WorkerHost<GrammarLoad, GrammarJob, GrammarOutcome>;
+/** How a compilation ended; data, since it comes from a Worker. */
+export type GrammarOutcome =
+  | { readonly type: "compiled"; readonly grammar: CompiledGrammar }
+  /** `refused`: no grammar holds it; `limit`: it takes too much time or memory. */
+  | { readonly type: "refused" | "limit"; readonly message: string };
 
 /**
- * Compiles grammars for a model's vocabulary in Workers, and keeps the latest. The Workers start
- * when the first grammar comes.
+ * Compiles grammars for one vocabulary.
+ *
+ * Each compilation begins with the same memory, in which the vocabulary is ready, and ends with a
+ * copy of what it has changed: nothing that a grammar does to the library outlives it.
  */
 export class GrammarCompiler {
-  readonly #options: Required<GrammarCompilerOptions>;
-  readonly #hosts: readonly { readonly host: Host; numJobs: number }[];
-  /** Outcomes by key, in the order of their use; also of those that take too long. */
-  readonly #outcomes = new Map<string, Promise<GrammarOutcome | HostProblem>>();
-  /** Bytes of those that are compiled, by key. */
-  readonly #bytes = new Map<string, number>();
+  readonly #code: Uint8Array<ArrayBuffer>;
+  readonly #base: SparseMemory;
+  readonly #baseMemory: ArrayBuffer;
+  readonly #compilerAddress: number;
+  readonly #vocabSize: number;
 
-  /** @param files the model's, of which the tokenizer's are read. */
-  constructor(files: ModelFiles, options: GrammarCompilerOptions = {}) {
-    this.#options = { ...DEFAULTS, ...options };
-    const hostOptions = { spawn: spawnWorker, loadDeadlineMs: LOAD_DEADLINE_MS };
-    this.#hosts = Array.from(
-      { length: NUM_WORKERS },
-      () => ({ host: new WorkerHost({ files }, hostOptions), numJobs: 0 }),
-    );
+  /** Reads the vocabulary into a memory; O(vocabulary), some 0.2 s for 150,000 tokens. */
+  constructor({ tokens, stopTokenIds }: GrammarVocabulary) {
+    this.#code = shared(meteredCode());
+    this.#vocabSize = tokens.length;
+    const xgrammar = new XGrammar(this.#code);
+    const { binding } = xgrammar;
+    const texts = binding.vecStringFromJSArray(tokens.map(lettersOf));
+    const stops = binding.vecIntFromJSArray([...stopTokenIds]);
+    const vocabulary = new binding.TokenizerInfo(texts, "BYTE_LEVEL", tokens.length, stops, false);
+    texts.delete();
+    stops.delete();
+    this.#compilerAddress = new binding.GrammarCompiler(vocabulary, 1, false).$$.ptr;
+    this.#baseMemory = xgrammar.memory.slice(0);
+    this.#base = captureMemory(this.#baseMemory);
   }
 
-  /**
-   * The grammar of a format, compiled or from the cache.
-   *
-   * @param param the field that asks for it, for refusals.
-   * @throws {RequestError} 400 when no grammar holds the format, or it takes too much time or
-   * memory; 429 when too many others wait.
-   */
-  async compile(format: GrammarFormat, param: string): Promise<CompiledGrammar> {
-    const outcome = await this.#outcome(format);
-    if (outcome.type === "compiled") return outcome.grammar;
-    throw toError(outcome, param);
-  }
-
-  /** Ends the Workers; compilations under way fail. Idempotent. */
-  close(): void {
-    for (const { host } of this.#hosts) host.close();
-  }
-
-  #outcome(format: GrammarFormat): Promise<GrammarOutcome | HostProblem> {
-    const text = JSON.stringify(format);
-    const key = createHash("sha256").update(text).digest("hex");
-    const known = this.#outcomes.get(key);
-    this.#outcomes.delete(key);
-    const outcome = known ?? this.#run({ key, format, limits: this.#options }, text.length);
-    this.#outcomes.set(key, outcome);
-    this.#evict();
-    return outcome;
-  }
-
-  async #run(job: GrammarJob, units: number): Promise<GrammarOutcome | HostProblem> {
-    const place = this.#hosts.reduce((best, one) => one.numJobs < best.numJobs ? one : best);
-    place.numJobs++;
-    const outcome = await place.host.run(job, units);
-    place.numJobs--;
-    if (outcome.type === "compiled") {
-      // One that was forgotten meanwhile takes no memory of the cache.
-      if (!this.#outcomes.has(job.key)) return outcome;
-      this.#bytes.set(job.key, grammarBytes(outcome.grammar));
-      this.#evict();
-    } else if (outcome.type !== "refused" && outcome.type !== "limit") {
-      // Another try may succeed.
-      this.#outcomes.delete(job.key);
+  /** Compiles within the task's limits; never throws. */
+  compile({ key, format, limits }: GrammarTask): GrammarOutcome {
+    try {
+      return this.#compile(key, withSchemas(format), limits);
+    } catch (error) {
+      return toOutcome(error, limits);
     }
-    return outcome;
   }
 
-  /** Forgets those used longest ago, beyond the limits. */
-  #evict(): void {
-    const { maxCached, maxCachedBytes } = this.#options;
-    let bytes = this.#bytes.values().reduce((sum, one) => sum + one, 0);
-    for (const key of this.#outcomes.keys()) {
-      if (this.#outcomes.size <= maxCached && bytes <= maxCachedBytes) break;
-      this.#outcomes.delete(key);
-      bytes -= this.#bytes.get(key) ?? 0;
-      this.#bytes.delete(key);
-    }
+  #compile(key: string, format: unknown, limits: GrammarLimits): GrammarOutcome {
+    const { numBytes } = this.#base;
+    const xgrammar = new XGrammar(this.#code, { numBytes, maxBytes: limits.maxBytes });
+    const { compiler, grammar: _ } = xgrammar.handles();
+    restoreMemory(xgrammar.memory, this.#base);
+    compiler.$$.ptr = this.#compilerAddress;
+    const { $$ } = xgrammar.within(limits.deadlineMs, () => {
+      const tag = { type: "structural_tag", format: withEbnf(format, xgrammar) };
+      return compiler.CompileStructuralTag(JSON.stringify(tag));
+    });
+    // What the library passes over would not hold in the answer.
+    const [warning] = xgrammar.warnings;
+    if (warning !== undefined) return { type: "refused", message: warning };
+    return { type: "compiled", grammar: this.#result(key, xgrammar, $$.ptr) };
+  }
+
+  #result(key: string, { memory }: XGrammar, address: number): CompiledGrammar {
+    const changes = captureMemory(memory, this.#baseMemory);
+    const shared = { code: this.#code, base: this.#base, vocabSize: this.#vocabSize };
+    return { key, ...shared, changes, address };
   }
 }
 
-function toError(
-  { type, message }: HostProblem | Exclude<GrammarOutcome, { type: "compiled" }>,
-  param: string,
-): Error {
-  if (type === "stopping") return new EngineUnavailableError(message);
-  if (type === "busy") {
-    return new RequestError("Too many grammars wait to be compiled", {
-      status: 429,
-      type: "rate_limit_error",
-      code: "overloaded",
-    });
+function toOutcome(error: unknown, { deadlineMs, maxBytes }: GrammarLimits): GrammarOutcome {
+  if (error instanceof SchemaError) {
+    return { type: "refused", message: `the schema has ${error.message}` };
   }
-  if (type === "failed") {
-    return new RequestError(`The grammar's compiler failed: ${message}`, {
-      status: 500,
-      type: "server_error",
-      code: "grammar_failed",
-    });
+  if (error instanceof GrammarLimitError) {
+    const limit = error.message === "time" ? `${deadlineMs / 1000} s` : `${maxBytes >> 20} MiB`;
+    return { type: "limit", message: `compiling it takes more than ${limit}` };
   }
-  const code = type === "limit" ? "grammar_too_large" : "unsupported_grammar";
-  return new RequestError(`${param} cannot be enforced: ${message}`, { code, param });
+  return { type: "refused", message: error instanceof Error ? error.message : String(error) };
 }
 
-/** The Worker has the server's permissions: restricting them needs an unstable flag. */
-function spawnWorker(): Worker {
-  return new Worker(new URL("./compile_worker.ts", import.meta.url), { type: "module" });
+/** A schema's grammar in its place in a format. */
+class SchemaNode {
+  constructor(readonly grammar: SchemaGrammar) {}
+}
+
+/**
+ * The format with the grammar of each schema in it.
+ *
+ * @throws {SchemaError} for a schema that no grammar holds to.
+ */
+function withSchemas(format: unknown): unknown {
+  if (Array.isArray(format)) return format.map(withSchemas);
+  if (typeof format !== "object" || format === null) return format;
+  const { type, json_schema: schema } = format as { type?: unknown; json_schema?: unknown };
+  if (type === "json_schema") return new SchemaNode(schemaGrammar(schema));
+  return mapValues(format, withSchemas);
+}
+
+/** The same in the library's words. */
+function withEbnf(format: unknown, xgrammar: XGrammar): unknown {
+  if (format instanceof SchemaNode) {
+    return { type: "grammar", grammar: toEbnf(format.grammar, xgrammar) };
+  }
+  if (Array.isArray(format)) return format.map((one) => withEbnf(one, xgrammar));
+  if (typeof format !== "object" || format === null) return format;
+  return mapValues(format, (value) => withEbnf(value, xgrammar));
+}
+
+function mapValues(object: object, change: (value: unknown) => unknown): object {
+  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value)]));
+}
+
+function toEbnf({ rules, patterns }: SchemaGrammar, { binding }: XGrammar): string {
+  const lines = [...rules].map(([name, expression]) => `${name} ::= ${expression}`);
+  const used = new Set(lines.join("\n").match(/\w+/g));
+  for (const [name, pattern] of patterns) {
+    if (!used.has(name)) continue;
+    const tag = { type: "structural_tag", format: { type: "regex", pattern } };
+    const grammar = binding.Grammar.FromStructuralTag(JSON.stringify(tag));
+    lines.push(renameRules(grammar.ToString(), name));
+  }
+  return lines.join("\n");
+}
+
+/** A grammar whose rule `root` is called `name`, and whose others begin with it. */
+function renameRules(ebnf: string, name: string): string {
+  const parts = /"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|\{[^}]*\}|[A-Za-z_]\w*/g;
+  return ebnf.replace(parts, (part) => {
+    if (!/^[A-Za-z_]/.test(part)) return part;
+    return part === "root" ? name : `${name}_${part}`;
+  });
+}
+
+/** Bytes in the alphabet in which the library takes them. */
+function lettersOf(bytes: Uint8Array): string {
+  let letters = "";
+  for (const byte of bytes) letters += BYTE_LEVEL_ALPHABET[byte];
+  return letters;
+}
+
+function shared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  copy.set(bytes);
+  // WebAssembly takes bytes of shared memory as well; the types do not say so.
+  return copy as unknown as Uint8Array<ArrayBuffer>;
 }

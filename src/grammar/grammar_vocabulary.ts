@@ -1,4 +1,4 @@
-import type { GrammarVocabulary } from "./grammar_workshop.ts";
+import type { GrammarVocabulary } from "./grammar_compiler.ts";
 
 /** The part of a tokenizer that is needed here. */
 interface TokenTable {

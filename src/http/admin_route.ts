@@ -8,13 +8,13 @@ import type { Services } from "./services.ts";
  */
 export function resetPrefixCacheRoute({ engine, log }: Services): Handler {
   return async (c) => {
-    const asked = c.req.query("preempt") ?? c.req.query("reset_running_requests") ?? "false";
-    if (asked !== "true" && asked !== "false") {
-      throw invalid("preempt", `preempt must be true or false, got ${quoted(asked)}`);
+    const preempt = c.req.query("preempt") ?? c.req.query("reset_running_requests") ?? "false";
+    if (preempt !== "true" && preempt !== "false") {
+      throw invalid("preempt", `preempt must be true or false, got ${quoted(preempt)}`);
     }
     const { numPreempted } = await engine.command({
       type: "reset_prefix_cache",
-      preempt: asked === "true",
+      preempt: preempt === "true",
     });
     log.info("prefix cache reset", { preempted: numPreempted });
     return c.json({ status: "ok", preempted: numPreempted });

@@ -8,7 +8,7 @@ import { answerAsStream } from "./answer_stream.ts";
 import { decisionJson } from "./decision_json.ts";
 import { traceJson, withoutOthers } from "./sequence_trace.ts";
 import { logTraces, traceFields } from "./trace_log.ts";
-import type { Job, Run } from "./job.ts";
+import type { Job, RunningJob } from "./job.ts";
 import { newId } from "./new_id.ts";
 import { numTokensOf } from "./prompt_field.ts";
 import { SequenceText } from "./sequence_text.ts";
@@ -28,7 +28,7 @@ import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
  */
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
   checkGenerates(services.model);
-  const id = newId(job.format.idPrefix);
+  const id = newId(job.choiceWriter.idPrefix);
   const beamSearch = beamSearchOf(job.request);
   const request = {
     id,
@@ -44,10 +44,10 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
   });
   const operation = job.origin === undefined ? "text_completion" : "chat";
   job.meter.accepted(request, { operation, model: job.model });
-  const run = prepareRun(c, services, { job, id, ...holder });
+  const running = toRunningJob(c, services, { job, id, ...holder });
   return job.request.stream === true
-    ? answerAsStream(c, services, run, generation)
-    : await answerInOnePiece(c, run, generation);
+    ? answerAsStream(c, services, running, generation)
+    : await answerInOnePiece(c, running, generation);
 }
 
 /** @throws {RequestError} for a model that only embeds or ranks. */
@@ -62,7 +62,7 @@ function checkGenerates({ isHeadless = false, names }: Services["model"]): void 
   );
 }
 
-function prepareRun(c: Context, services: Services, submitted: SubmittedJob): Run {
+function toRunningJob(c: Context, services: Services, submitted: SubmittedJob): RunningJob {
   const { job, id } = submitted;
   const { sequences, prompts, meter, request } = job;
   const namedStopTokenIds = namedStops(services, request);
@@ -70,12 +70,13 @@ function prepareRun(c: Context, services: Services, submitted: SubmittedJob): Ru
     new SequenceText({
       index,
       detokenizer: services.text.createDetokenizer({
-        skipSpecialTokens: request.skip_special_tokens ?? job.format.readsSpecialTokens !== true,
-        continuesText: job.format.continuesPrompt,
+        skipSpecialTokens: request.skip_special_tokens ??
+          job.choiceWriter.readsSpecialTokens !== true,
+        continuesText: job.choiceWriter.continuesPrompt,
       }),
       stopStrings: services.createStopStrings(stopsOf(request)),
       includeStop: request.include_stop_str_in_output ?? false,
-      scoresStopToken: job.format.scoresStopToken ?? false,
+      scoresStopToken: job.choiceWriter.scoresStopToken ?? false,
       namedStopTokenIds,
     })
   );
@@ -134,9 +135,9 @@ function keyNameOf(c: Context): Readonly<Record<string, string>> {
 }
 
 /** How firmly the request's blocks stay cached, for the eviction policy `priority`. */
-function retentionOf({ cache_retention: asked }: SamplingFields) {
-  if (asked === undefined || asked === null) return {};
-  const { priority, duration_ms: durationMs } = asked;
+function retentionOf({ cache_retention: retention }: SamplingFields) {
+  if (retention === undefined || retention === null) return {};
+  const { priority, duration_ms: durationMs } = retention;
   const duration = durationMs === undefined || durationMs === null ? {} : { durationMs };
   return { cacheRetention: { priority, ...duration } };
 }

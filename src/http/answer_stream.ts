@@ -1,9 +1,9 @@
 import type { Context } from "hono";
 import type { Generation } from "../core/generation.ts";
 import { DeltaChoices } from "./delta_choices.ts";
-import { CHOICES } from "./choices_shape.ts";
+import { OPENAI_WRITER } from "./openai_writer.ts";
 import { isServerFailure, toErrorData } from "./error_response.ts";
-import type { AnswerEvents, Run } from "./job.ts";
+import type { AnswerEvents, RunningJob } from "./job.ts";
 import type { Services } from "./services.ts";
 import { type SseWriter, streamSse } from "./sse.ts";
 
@@ -11,11 +11,11 @@ import { type SseWriter, streamSse } from "./sse.ts";
 export function answerAsStream(
   c: Context,
   { limits, log }: Services,
-  run: Run,
+  running: RunningJob,
   generation: Generation,
 ): Response {
-  const shape = run.job.shape ?? CHOICES;
-  const events = shape.events(run);
+  const writer = running.job.responseWriter ?? OPENAI_WRITER;
+  const events = writer.events(running);
   let isGone = false;
   return streamSse(c, limits.keepAliveMs, {
     onGone: () => {
@@ -25,7 +25,7 @@ export function answerAsStream(
     write: async (sse) => {
       let status = 200;
       try {
-        await writeEvents(sse, events, run, generation);
+        await writeEvents(sse, events, running, generation);
       } catch (error) {
         // The status line has been sent: the error goes out as an event, which clients raise.
         const data = toErrorData(error);
@@ -33,22 +33,22 @@ export function answerAsStream(
         if (isServerFailure(error)) {
           log.error("stream failed", { request_id: c.get("requestId"), error });
         }
-        if (!isGone) run.logFailure(error);
+        if (!isGone) running.logFailure(error);
         await sse.send(events.fail(data));
       }
       await sse.done();
-      run.logEnd(isGone ? 499 : status);
+      running.logEnd(isGone ? 499 : status);
     },
-  }, shape.style);
+  }, writer.style);
 }
 
 async function writeEvents(
   sse: SseWriter,
   events: AnswerEvents,
-  { job, collector }: Run,
+  { job, collector }: RunningJob,
   generation: Generation,
 ): Promise<void> {
-  const deltas = new DeltaChoices(job.format);
+  const deltas = new DeltaChoices(job.choiceWriter);
   await sse.send(events.begin());
   for await (const pieces of collector.pieces(generation)) {
     const choices = deltas.of(pieces);

@@ -1,20 +1,20 @@
 import type { Context } from "hono";
 import type { Generation } from "../core/generation.ts";
 import type { TokenId } from "../core/ids.ts";
-import type { Choice } from "./answer_format.ts";
-import { CHOICES } from "./choices_shape.ts";
+import type { Choice } from "./choice_writer.ts";
+import { OPENAI_WRITER } from "./openai_writer.ts";
 import { DeltaChoices } from "./delta_choices.ts";
 import { toErrorData } from "./error_response.ts";
-import type { Run } from "./job.ts";
+import type { RunningJob } from "./job.ts";
 import type { ScoredToken, SequenceFinish } from "./sequence_text.ts";
 
 /** Collects a generation and answers with all of it; aborts it when the client disconnects. */
 export async function answerInOnePiece(
   c: Context,
-  run: Run,
+  running: RunningJob,
   generation: Generation,
 ): Promise<Response> {
-  const { job, logEnd } = run;
+  const { job, logEnd } = running;
   const { signal } = c.req.raw;
   let isGone = signal.aborted;
   function leave(): void {
@@ -23,13 +23,13 @@ export async function answerInOnePiece(
   }
   if (isGone) generation.abort();
   signal.addEventListener("abort", leave, { once: true });
-  const shape = job.shape ?? CHOICES;
-  const collect = shape.takesDeltas === true ? collectDeltas : collectWholes;
+  const writer = job.responseWriter ?? OPENAI_WRITER;
+  const collect = writer.takesDeltas === true ? collectDeltas : collectWholes;
   let answer: object;
   try {
-    answer = shape.whole(run, await collect(run, generation));
+    answer = writer.whole(running, await collect(running, generation));
   } catch (error) {
-    if (!isGone) run.logFailure(error);
+    if (!isGone) running.logFailure(error);
     logEnd(isGone ? 499 : toErrorData(error).status);
     throw error;
   } finally {
@@ -41,14 +41,20 @@ export async function answerInOnePiece(
 }
 
 /** All choices of the stream that there might have been. */
-async function collectDeltas({ collector, job }: Run, generation: Generation): Promise<Choice[]> {
-  const deltas = new DeltaChoices(job.format);
+async function collectDeltas(
+  { collector, job }: RunningJob,
+  generation: Generation,
+): Promise<Choice[]> {
+  const deltas = new DeltaChoices(job.choiceWriter);
   const choices: Choice[] = [];
   for await (const pieces of collector.pieces(generation)) choices.push(...deltas.of(pieces));
   return choices;
 }
 
-async function collectWholes({ collector, job }: Run, generation: Generation): Promise<Choice[]> {
+async function collectWholes(
+  { collector, job }: RunningJob,
+  generation: Generation,
+): Promise<Choice[]> {
   const parts = Array.from({ length: job.sequences.length }, (_, index) => ({
     index,
     texts: [] as string[],
@@ -58,7 +64,7 @@ async function collectWholes({ collector, job }: Run, generation: Generation): P
   }));
   for await (const pieces of collector.pieces(generation)) {
     for (const piece of pieces) {
-      job.format.observe?.(piece);
+      job.choiceWriter.observe?.(piece);
       const { index, text, tokenIds, scored, finish } = piece;
       const part = parts[index]!;
       part.texts.push(text);
@@ -68,6 +74,6 @@ async function collectWholes({ collector, job }: Run, generation: Generation): P
     }
   }
   return parts.map(({ index, texts, tokenIds, scored, finish }) =>
-    job.format.wholeChoice({ index, text: texts.join(""), tokenIds, scored, finish: finish! })
+    job.choiceWriter.wholeChoice({ index, text: texts.join(""), tokenIds, scored, finish: finish! })
   );
 }

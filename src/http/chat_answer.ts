@@ -1,9 +1,9 @@
 import type { CompiledGrammar } from "../core/compiled_grammar.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
-import type { AnswerFormat } from "./answer_format.ts";
-import { chatFormat } from "./chat_format.ts";
+import type { ChoiceWriter } from "./choice_writer.ts";
+import { chatChoices } from "./chat_choices.ts";
 import type { ChatTools } from "./chat_tools.ts";
-import { type AskedFormat, compileAsked } from "./grammar_fields.ts";
+import { compileConstraint, type OutputConstraint } from "./grammar_fields.ts";
 import type { SamplingFields } from "./sampling_fields.ts";
 import type { Services } from "./services.ts";
 import { withThinking } from "./thinking_answers.ts";
@@ -21,12 +21,12 @@ export interface ChatAnswerOptions {
   readonly hasLogprobs: boolean;
   readonly tools: ChatTools | undefined;
   /** What the answers have to match. */
-  readonly asked: AskedFormat | undefined;
+  readonly constraint: OutputConstraint | undefined;
 }
 
 /** How a chat is answered. */
 export interface ChatAnswer {
-  readonly format: AnswerFormat;
+  readonly choiceWriter: ChoiceWriter;
   readonly grammar?: CompiledGrammar;
   /** Parameters of its sequences beyond those of all requests. */
   readonly params: Pick<SamplingParams, "thinkingBudget">;
@@ -42,19 +42,20 @@ export interface ChatAnswer {
 export async function chatAnswer(
   request: SamplingFields & ThinkingFields,
   { text, model, grammars }: Pick<Services, "text" | "model" | "grammars">,
-  { prompt, vocabSize, hasLogprobs, tools, asked }: ChatAnswerOptions,
+  { prompt, vocabSize, hasLogprobs, tools, constraint }: ChatAnswerOptions,
 ): Promise<ChatAnswer> {
   const { thinking } = model;
   const start = thinking === undefined ? "behind" : thinkingStart(prompt, text, thinking);
   const params = await thinkingBudgetOf(request, thinking, { start, text, vocabSize });
   const ids = request.return_token_ids === true ? { promptTokenIds: prompt } : {};
-  const plain = chatFormat({ text, hasLogprobs, ...ids });
+  const plain = chatChoices({ text, hasLogprobs, ...ids });
   const called = tools?.wrap(plain) ?? plain;
   if (thinking === undefined) {
-    return { format: called, params, ...await compileAsked(asked, grammars) };
+    return { choiceWriter: called, params, ...await compileConstraint(constraint, grammars) };
   }
   const isShown = request.include_reasoning ?? true;
-  const format = withThinking(called, { marks: thinking, start, plain, isShown });
-  const behind = asked && { ...asked, format: afterThinking(asked.format, thinking, start) };
-  return { format, params, ...await compileAsked(behind, grammars) };
+  const choiceWriter = withThinking(called, { marks: thinking, start, plain, isShown });
+  const behind = constraint &&
+    { ...constraint, format: afterThinking(constraint.format, thinking, start) };
+  return { choiceWriter, params, ...await compileConstraint(behind, grammars) };
 }

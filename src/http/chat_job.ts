@@ -3,7 +3,7 @@ import type { PromptOrigin } from "../core/prompt_origin.ts";
 import { chatAnswer } from "./chat_answer.ts";
 import { chatTools } from "./chat_tools.ts";
 import type { GenerationMeter } from "./generation_meter.ts";
-import { type AskedFormat, checkSize } from "./grammar_fields.ts";
+import { checkSize, type OutputConstraint } from "./grammar_fields.ts";
 import type { Job } from "./job.ts";
 import { isRaisedByTemplate, withoutLateSystem } from "./late_instructions.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
@@ -36,7 +36,7 @@ export interface Chat extends ChatPrompt {
   /** Fields with the names and meanings of `/v1/chat/completions`. */
   readonly fields: SamplingFields & ThinkingFields;
   /** What its answers have to match. */
-  readonly asked: AskedFormat | undefined;
+  readonly constraint: OutputConstraint | undefined;
   /** Most tokens of an answer; as many as the context leaves where absent. */
   readonly maxTokens: number | null | undefined;
   /** Whether `maxTokens` is a bound that the context may undercut, rather than refuse. */
@@ -71,7 +71,7 @@ export async function encodeChat(
 }
 
 /**
- * Makes a chat ready for the engine: prompt, parameters, grammar, and the format of its answers.
+ * Makes a chat ready for the engine: prompt, parameters, grammar, and what writes its answers.
  *
  * @param model the served name to report.
  * @throws {RequestError} for what the model or the server cannot do, naming the field.
@@ -83,9 +83,9 @@ export async function chatJob(
 ): Promise<Job> {
   const { fields, use, numLogprobs, source } = chat;
   checkNumSequences(fields, 1, services.limits);
-  const tools = use && chatTools(use, chat.asked, fields, services.tools);
-  const asked = tools === undefined ? chat.asked : tools.asked;
-  if (asked !== undefined) checkSize(asked);
+  const tools = use && chatTools(use, chat.constraint, fields, services.tools);
+  const constraint = tools === undefined ? chat.constraint : tools.constraint;
+  if (constraint !== undefined) checkSize(constraint);
   const { maxModelLen, vocabSize } = requireReady(services.engine);
   const numChars = numCharsOf(chat);
   const prompt = await meter.tokenize(() => encodeChat(chat, services, numChars));
@@ -97,15 +97,26 @@ export async function chatJob(
   const context = { defaults, text, nextSeed, maxTokens, vocabSize, numLogprobs };
   const samples = toSamplingParams(fields, context);
   const hasLogprobs = numLogprobs !== undefined;
-  const options = { prompt, vocabSize, hasLogprobs, tools, asked };
-  const { format, params: more, ...grammar } = await meter.compile(() =>
+  const options = { prompt, vocabSize, hasLogprobs, tools, constraint };
+  const { choiceWriter, params: more, ...grammar } = await meter.compile(() =>
     chatAnswer(fields, services, options)
   );
   const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
   // The rest of a message is no start of a text, so a space before it is kept.
-  const continued = { ...format, continuesPrompt: chat.closing?.continueFinalMessage ?? false };
+  const continued = {
+    ...choiceWriter,
+    continuesPrompt: chat.closing?.continueFinalMessage ?? false,
+  };
   const origin = originOf(chat, numChars);
-  return { model, request: fields, prompts: [prompt], origin, sequences, format: continued, meter };
+  return {
+    model,
+    request: fields,
+    prompts: [prompt],
+    origin,
+    sequences,
+    choiceWriter: continued,
+    meter,
+  };
 }
 
 /** What the prompt of a chat is made of. */

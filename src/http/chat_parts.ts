@@ -1,4 +1,4 @@
-import type { Choice } from "./answer_format.ts";
+import type { Choice } from "./choice_writer.ts";
 
 /** A part of a chat's answer, in the order in which the model says it. */
 export type ChatPart =
@@ -40,7 +40,7 @@ interface ChatDelta {
  */
 export class ChatPartReader {
   /** A call whose id and name have come, and whose arguments follow. */
-  #begun: { readonly id: string; readonly name: string } | undefined;
+  #openCall: { readonly id: string; readonly name: string } | undefined;
 
   read(choice: Choice): readonly ChatPart[] {
     const { message, delta, finish_reason: reason, stop_reason } = choice as unknown as ChatChoice;
@@ -49,10 +49,10 @@ export class ChatPartReader {
     if (thought !== undefined && thought !== "") parts.push({ type: "thought", text: thought });
     if (typeof content === "string" && content !== "") parts.push({ type: "text", text: content });
     for (const { id, function: { name, arguments: given } } of tool_calls ?? []) {
-      if (id !== undefined && name !== undefined) this.#begun = { id, name };
+      if (id !== undefined && name !== undefined) this.#openCall = { id, name };
       // In a stream, the delta with the id comes before the one with the arguments.
       if (id !== undefined && message === undefined) continue;
-      parts.push({ type: "call", ...this.#begun!, arguments: given });
+      parts.push({ type: "call", ...this.#openCall!, arguments: given });
     }
     if (reason !== null) parts.push({ type: "end", reason, stopReason: stop_reason ?? null });
     return parts;

@@ -8,7 +8,7 @@ import {
   toEncodeChatOptions,
 } from "./chat_schema.ts";
 import { GenerationMeter } from "./generation_meter.ts";
-import { formatOf } from "./grammar_fields.ts";
+import { outputConstraintOf } from "./grammar_fields.ts";
 import { maxTokensOf } from "./length_fields.ts";
 import { withPromptLogprobs } from "./prompt_readings.ts";
 import { readJson } from "./read_json.ts";
@@ -48,7 +48,7 @@ function toChat(request: ChatRequest, model: ServedModel): Chat {
     closing: toEncodeChatOptions(request, messages),
     use: toolUseOf(request),
     variables: templateVariablesOf(request, model),
-    asked: formatOf(request),
+    constraint: outputConstraintOf(request),
     maxTokens: maxTokensOf(request),
     numLogprobs,
     source: "messages",

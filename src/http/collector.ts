@@ -109,6 +109,7 @@ export class Collector {
     if (piece.finish !== undefined) {
       this.#numUnfinished--;
       this.#observeEnd(index, piece.finish.reason);
+      // A stop string is found here, not in the engine, which counts the sequence as aborted.
       if (event.finishReason === undefined) generation.abort(index);
     }
     return [piece];

@@ -1,15 +1,15 @@
 import type { Handler } from "hono";
 import { answer } from "./answer.ts";
-import { completionsFormat } from "./completions_format.ts";
+import { completionChoices } from "./completion_choices.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import { toTexts, toTokenIds } from "./completion_prompts.ts";
 import { CompletionsRequest } from "./completions_schema.ts";
 import { numPromptsIn, promptsIn } from "./prompt_field.ts";
 import { GenerationMeter } from "./generation_meter.ts";
-import { compileAsked, formatOf } from "./grammar_fields.ts";
+import { compileConstraint, outputConstraintOf } from "./grammar_fields.ts";
 import { maxTokensOf } from "./length_fields.ts";
 import { checkTextChars, fitMaxTokens } from "./prompt_limits.ts";
-import { checkNumScores, type PromptLogprobsAsked, readoutOf } from "./prompt_readings.ts";
+import { checkNumScores, type PromptLogprobsOptions, readoutOf } from "./prompt_readings.ts";
 import { readJson } from "./read_json.ts";
 import { unsupported } from "./refusals.ts";
 import {
@@ -38,7 +38,7 @@ export function completionsRoute(services: Services): Handler {
     const model = servedName(request.model, services.model);
     checkStreamOptions(request);
     checkNumSequences(request, numPromptsIn(request.prompt), services.limits);
-    const grammar = formatOf(request);
+    const constraint = outputConstraintOf(request);
 
     const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;
@@ -48,14 +48,14 @@ export function completionsRoute(services: Services): Handler {
     const texts = request.echo === true ? { echoedTexts: await toTexts(given, text) } : {};
 
     const numLogprobs = request.logprobs ?? undefined;
-    const asked = askedLogprobs(request);
-    const readout = readoutOf(asked);
-    checkNumScores(prompts, asked);
-    const compiled = await meter.compile(() => compileAsked(grammar, services.grammars));
-    const maxAsked = maxTokensOf(request);
+    const promptLogprobs = promptLogprobsIn(request);
+    const readout = readoutOf(promptLogprobs);
+    checkNumScores(prompts, promptLogprobs);
+    const compiled = await meter.compile(() => compileConstraint(constraint, services.grammars));
+    const maxTokensField = maxTokensOf(request);
     const sequences = prompts.flatMap((prompt): SequenceRequest[] => {
       const maxTokens = fitMaxTokens(prompt.length, "prompt", maxModelLen, {
-        maxTokens: maxAsked,
+        maxTokens: maxTokensField,
         fallback: DEFAULT_MAX_TOKENS,
       });
       const { nextSeed } = services;
@@ -66,16 +66,16 @@ export function completionsRoute(services: Services): Handler {
         ...(i === 0 && readout !== undefined ? { readout } : {}),
       }));
     });
-    const format = completionsFormat({
+    const choiceWriter = completionChoices({
       text,
       hasLogprobs: numLogprobs !== undefined,
       sendsTokenIds: request.return_token_ids === true,
       prompts,
       numSamples: sequences.length / prompts.length,
       ...texts,
-      asked,
+      promptLogprobs,
     });
-    return await answer(c, services, { model, request, prompts, sequences, format, meter });
+    return await answer(c, services, { model, request, prompts, sequences, choiceWriter, meter });
   };
 }
 
@@ -84,7 +84,7 @@ export function completionsRoute(services: Services): Handler {
  *
  * @throws {RequestError} where they have no place: in a search, and vLLM's in a stream.
  */
-function askedLogprobs(request: CompletionsRequest): PromptLogprobsAsked {
+function promptLogprobsIn(request: CompletionsRequest): PromptLogprobsOptions {
   const listed = promptLogprobsOf(request);
   const echoed = request.echo === true ? request.logprobs ?? undefined : undefined;
   if (echoed !== undefined && request.use_beam_search === true) {

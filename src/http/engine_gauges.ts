@@ -90,8 +90,8 @@ export function watchEngineGauges(registry: Registry, engine: EnginePort): void 
 async function hitRates(engine: EnginePort): Promise<Values> {
   const late = Promise.withResolvers<readonly CurvePoint[]>();
   const timer = setTimeout(() => late.resolve([]), MAX_WAIT_MS);
-  const asked = engine.command({ type: "hit_rate_curve" }).catch(() => []);
-  const points = await Promise.race([asked, late.promise]);
+  const answer = engine.command({ type: "hit_rate_curve" }).catch(() => []);
+  const points = await Promise.race([answer, late.promise]);
   clearTimeout(timer);
   return Object.fromEntries(points.map(({ multiple, hitRate }) => [
     Number.isFinite(multiple) ? `${multiple}x` : "infinite",

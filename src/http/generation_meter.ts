@@ -5,7 +5,7 @@ import type { ServingMetrics } from "./serving_metrics.ts";
 import { type EndedSpan, spanOf } from "./spans.ts";
 
 /** A sequence that has a token, ms of the meter's clock. */
-interface BegunSequence {
+interface SequenceWithToken {
   readonly firstTokenMs: number;
   lastTokenMs: number;
   readonly numCachedTokens: number | undefined;
@@ -39,8 +39,8 @@ export class GenerationMeter {
   readonly #arrivedMs: number;
   /** When the first token of all came. */
   #firstTokenMs: number | undefined;
-  /** What is known of each sequence that has begun, by index. */
-  readonly #begun = new Map<number, BegunSequence>();
+  /** What is known of each sequence that has a token, by index. */
+  readonly #withToken = new Map<number, SequenceWithToken>();
   /** Takes the span of the request, where somebody wants it. */
   readonly #record: ((span: EndedSpan) => void) | undefined;
   /** From here to Unix time, ms. */
@@ -87,14 +87,14 @@ export class GenerationMeter {
   observeEvent({ index, token, numCachedTokens }: TokenEvent): void {
     if (token === undefined) return;
     const now = this.#now();
-    const begun = this.#begun.get(index);
+    const known = this.#withToken.get(index);
     this.#firstTokenMs ??= now;
-    if (begun === undefined) {
-      this.#begun.set(index, { firstTokenMs: now, lastTokenMs: now, numCachedTokens });
+    if (known === undefined) {
+      this.#withToken.set(index, { firstTokenMs: now, lastTokenMs: now, numCachedTokens });
       this.#metrics.observeFirstToken((now - this.#arrivedMs) / 1000);
     } else {
-      this.#metrics.observeNextToken((now - begun.lastTokenMs) / 1000);
-      begun.lastTokenMs = now;
+      this.#metrics.observeNextToken((now - known.lastTokenMs) / 1000);
+      known.lastTokenMs = now;
     }
   }
 
@@ -103,7 +103,7 @@ export class GenerationMeter {
     { index, numTokens, numPromptTokens }: EndedSequence,
     reason: FinishReason,
   ): void {
-    const begun = this.#begun.get(index);
+    const known = this.#withToken.get(index);
     this.#ends.push({ index, numTokens, numPromptTokens });
     this.#finishReasons.push(reason);
     this.#metrics.observeFinish({
@@ -111,11 +111,11 @@ export class GenerationMeter {
       index,
       reason,
       numPromptTokens,
-      numCachedTokens: begun?.numCachedTokens,
+      numCachedTokens: known?.numCachedTokens,
       numGeneratedTokens: numTokens,
       maxTokens: this.#sequences[index]?.params.maxTokens,
       seconds: this.elapsedMs() / 1000,
-      decodeSeconds: begun && (begun.lastTokenMs - begun.firstTokenMs) / 1000,
+      decodeSeconds: known && (known.lastTokenMs - known.firstTokenMs) / 1000,
     });
   }
 
@@ -146,7 +146,7 @@ export class GenerationMeter {
     const first = this.#firstTokenMs ?? this.#now();
     const last = Math.max(
       first,
-      ...[...this.#begun.values()].map(({ lastTokenMs }) => lastTokenMs),
+      ...[...this.#withToken.values()].map(({ lastTokenMs }) => lastTokenMs),
     );
     return { promptMs: first - this.#arrivedMs, predictedMs: last - first };
   }

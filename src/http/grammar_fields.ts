@@ -39,18 +39,20 @@ const GrammarFields = z.looseObject(GRAMMAR_FIELDS);
 export type GrammarFields = z.output<typeof GrammarFields>;
 
 /** What an answer has to match, and the field that says so. */
-export interface AskedFormat {
+export interface OutputConstraint {
   readonly format: GrammarFormat;
   /** For refusals. */
   readonly param: string;
 }
 
-/** What an answer has to match, compiled for its sequences; nothing where nothing was asked for. */
-export async function compileAsked(
-  asked: AskedFormat | undefined,
+/** What an answer has to match, compiled for its sequences; nothing where there is none. */
+export async function compileConstraint(
+  constraint: OutputConstraint | undefined,
   grammars: GrammarPort,
 ): Promise<{ readonly grammar?: CompiledGrammar }> {
-  return asked === undefined ? {} : { grammar: await grammars.compile(asked.format, asked.param) };
+  return constraint === undefined
+    ? {}
+    : { grammar: await grammars.compile(constraint.format, constraint.param) };
 }
 
 /** Fields that leave a grammar without a next token, each with its neutral value. */
@@ -67,17 +69,17 @@ const NOT_WITH_GRAMMAR: readonly (readonly [string, unknown])[] = [
  * @throws {RequestError} naming the field: for two formats, one that is too large, and for fields
  * that a grammar does not go with.
  */
-export function formatOf(request: GrammarFields): AskedFormat | undefined {
-  const asked = [responseFormat(request), structuredOutput(request)].filter((one) =>
+export function outputConstraintOf(request: GrammarFields): OutputConstraint | undefined {
+  const constraints = [responseFormat(request), structuredOutput(request)].filter((one) =>
     one !== undefined
   );
-  if (asked.length > 1) {
+  if (constraints.length > 1) {
     throw invalid(
       "structured_outputs",
       "structured_outputs and response_format cannot both be given",
     );
   }
-  const [only] = asked;
+  const [only] = constraints;
   if (only === undefined) return undefined;
   checkSize(only);
   checkGrammarFields(request, only.param);
@@ -88,17 +90,17 @@ export function formatOf(request: GrammarFields): AskedFormat | undefined {
  * A schema that an API asks for in a field of its own; without one, any JSON object.
  *
  * @param request for the fields that a grammar does not go with.
- * @throws {RequestError} naming the field, as {@link formatOf} does.
+ * @throws {RequestError} naming the field, as {@link outputConstraintOf} does.
  */
-export function askedSchema(
+export function schemaConstraint(
   schema: unknown,
   param: string,
   request: Readonly<Record<string, unknown>>,
-): AskedFormat {
-  const asked = { format: jsonFormat(schema ?? { type: "object" }), param };
-  checkSize(asked);
+): OutputConstraint {
+  const constraint = { format: jsonFormat(schema ?? { type: "object" }), param };
+  checkSize(constraint);
   checkGrammarFields(request, param);
-  return asked;
+  return constraint;
 }
 
 /**
@@ -118,14 +120,14 @@ export function checkGrammarFields(
   }
 }
 
-function responseFormat({ response_format: asked }: GrammarFields): AskedFormat | undefined {
-  if (asked === undefined || asked === null || asked.type === "text") return undefined;
-  const { type, json_schema } = asked;
+function responseFormat({ response_format: field }: GrammarFields): OutputConstraint | undefined {
+  if (field === undefined || field === null || field.type === "text") return undefined;
+  const { type, json_schema } = field;
   if (type === "structural_tag") {
-    return { format: structuralTag(asked, "response_format"), param: "response_format" };
+    return { format: structuralTag(field, "response_format"), param: "response_format" };
   }
   if (type === "json_object") {
-    const schema = asked.schema ?? { type: "object" };
+    const schema = field.schema ?? { type: "object" };
     return { format: jsonFormat(schema), param: "response_format" };
   }
   const param = "response_format.json_schema";
@@ -133,10 +135,12 @@ function responseFormat({ response_format: asked }: GrammarFields): AskedFormat 
   return { format: jsonFormat(schema ?? { type: "object" }), param };
 }
 
-function structuredOutput({ structured_outputs: asked }: GrammarFields): AskedFormat | undefined {
-  if (asked === undefined || asked === null) return undefined;
+function structuredOutput(
+  { structured_outputs: field }: GrammarFields,
+): OutputConstraint | undefined {
+  if (field === undefined || field === null) return undefined;
   const given = STRUCTURED.filter(([name]) => {
-    const value = asked[name];
+    const value = field[name];
     return value !== undefined && value !== null && value !== false;
   });
   if (given.length !== 1) {
@@ -148,7 +152,7 @@ function structuredOutput({ structured_outputs: asked }: GrammarFields): AskedFo
   }
   const [name, toFormat] = given[0]!;
   const param = `structured_outputs.${name}`;
-  return { format: toFormat(asked[name], param), param };
+  return { format: toFormat(field[name], param), param };
 }
 
 /** How each member of `structured_outputs` becomes a format. */
@@ -212,7 +216,7 @@ const LegacyTag = z.looseObject({
  * @throws {RequestError} for a format that is longer or nests deeper than is compiled. It is
  * walked no further than the limits.
  */
-export function checkSize({ format, param }: AskedFormat): void {
+export function checkSize({ format, param }: OutputConstraint): void {
   let numChars = 0;
   let level: unknown[] = [format];
   for (let depth = 0; level.length > 0; depth++) {

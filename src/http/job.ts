@@ -1,7 +1,7 @@
 import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { PromptOrigin } from "../core/prompt_origin.ts";
-import type { AnswerFormat, Choice } from "./answer_format.ts";
+import type { Choice, ChoiceWriter } from "./choice_writer.ts";
 import type { Collector, Usage } from "./collector.ts";
 import type { GenerationMeter } from "./generation_meter.ts";
 import type { SamplingFields } from "./sampling_fields.ts";
@@ -17,19 +17,19 @@ export interface Job {
   readonly origin?: PromptOrigin;
   /** Samples of prompt 0, then of prompt 1, and so on. */
   readonly sequences: readonly SequenceRequest[];
-  readonly format: AnswerFormat;
-  /** What stands around the choices; absent: OpenAI's `choices` (`choices_shape.ts`). */
-  readonly shape?: AnswerShape;
+  readonly choiceWriter: ChoiceWriter;
+  /** What stands around the choices; absent: OpenAI's `choices` (`openai_writer.ts`). */
+  readonly responseWriter?: ResponseWriter;
   readonly meter: GenerationMeter;
 }
 
 /** What an endpoint makes of the choices of an answer: one JSON, or a stream of events. */
-export interface AnswerShape {
+export interface ResponseWriter {
   readonly style: SseStyle;
   /** Whether `whole` is given the choices of a stream, in the order in which they came. */
   readonly takesDeltas?: true;
-  whole(run: Run, choices: readonly Choice[]): object;
-  events(run: Run): AnswerEvents;
+  whole(running: RunningJob, choices: readonly Choice[]): object;
+  events(running: RunningJob): AnswerEvents;
 }
 
 /** The events of one stream, in the order in which they are asked for. */
@@ -53,8 +53,8 @@ export interface Envelope {
   readonly system_fingerprint: string;
 }
 
-/** A job that the engine has accepted. */
-export interface Run {
+/** A job that the engine has accepted, and what reads and reports its answer. */
+export interface RunningJob {
   readonly job: Job;
   readonly envelope: Envelope;
   readonly collector: Collector;
@@ -69,8 +69,8 @@ export interface Run {
 }
 
 /** Token counts so far, as an answer reports them; exact once its pieces have all been taken. */
-export function usageOf({ job, collector }: Run): Usage & Readonly<Record<string, unknown>> {
-  const reasoning_tokens = job.format.numReasoningTokens?.();
+export function usageOf({ job, collector }: RunningJob): Usage & Readonly<Record<string, unknown>> {
+  const reasoning_tokens = job.choiceWriter.numReasoningTokens?.();
   if (reasoning_tokens === undefined) return { ...collector.usage() };
   return { ...collector.usage(), completion_tokens_details: { reasoning_tokens } };
 }

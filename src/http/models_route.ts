@@ -34,7 +34,7 @@ function describeModel(id: string, { engine, model }: Services) {
     parent: null,
     ...(info === undefined ? {} : { max_model_len: info.maxModelLen }),
     meta: {
-      n_ctx_train: model.numContextTokensTrained,
+      n_ctx_train: model.maxPositionEmbeddings,
       ...(info === undefined ? {} : {
         n_ctx: info.maxModelLen,
         n_vocab: info.vocabSize,

@@ -52,9 +52,9 @@ export function fitMaxTokens(
   numPromptTokens: number,
   source: PromptSource,
   maxModelLen: number,
-  asked: { readonly maxTokens: number | null | undefined; readonly fallback: number },
+  wanted: { readonly maxTokens: number | null | undefined; readonly fallback: number },
 ): number {
-  const { maxTokens, fallback } = asked;
+  const { maxTokens, fallback } = wanted;
   if (maxTokens === 0) {
     checkPromptFits(numPromptTokens, source, maxModelLen);
     return 0;

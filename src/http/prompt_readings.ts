@@ -17,7 +17,7 @@ export interface ReadPrompt {
 }
 
 /** How a request asks for the log-probabilities of its prompts. */
-export interface PromptLogprobsAsked {
+export interface PromptLogprobsOptions {
   /** Likeliest tokens per position in the answer's `logprobs`, which `echo` puts before its own. */
   readonly echoed?: number;
   /** The same in `prompt_logprobs`, vLLM's field. */
@@ -25,7 +25,7 @@ export interface PromptLogprobsAsked {
 }
 
 /** What the engine is to read of a prompt for it; undefined for nothing. */
-export function readoutOf({ echoed, listed }: PromptLogprobsAsked): PromptReadout | undefined {
+export function readoutOf({ echoed, listed }: PromptLogprobsOptions): PromptReadout | undefined {
   if ((echoed ?? listed) === undefined) return undefined;
   return { numLogprobs: Math.max(echoed ?? 0, listed ?? 0) };
 }
@@ -40,14 +40,14 @@ const MAX_SCORES = 2 ** 20;
  */
 export function checkNumScores(
   prompts: readonly Uint32Array[],
-  asked: PromptLogprobsAsked,
+  options: PromptLogprobsOptions,
 ): void {
-  const numLogprobs = readoutOf(asked)?.numLogprobs;
+  const numLogprobs = readoutOf(options)?.numLogprobs;
   if (numLogprobs === undefined) return;
   const numTokens = numTokensOf(prompts);
   const numScores = numTokens * (numLogprobs + 1);
   if (numScores <= MAX_SCORES) return;
-  const param = asked.listed === undefined ? "logprobs" : "prompt_logprobs";
+  const param = options.listed === undefined ? "logprobs" : "prompt_logprobs";
   throw new RequestError(
     `${param} of ${numTokens} prompt tokens, ${
       numLogprobs + 1
@@ -153,7 +153,7 @@ export class PromptReadings {
 
 /** A chat whose answer has vLLM's `prompt_logprobs` of its one prompt beside `choices`. */
 export function withPromptLogprobs(job: Job, text: Vocabulary, listed: number): Job {
-  const { format, prompts, sequences: [first, ...others] } = job;
+  const { choiceWriter, prompts, sequences: [first, ...others] } = job;
   checkNumScores(prompts, { listed });
   // All sequences are samples of it; one reads it for all of them.
   const readings = new PromptReadings(text, [{ tokens: prompts[0]! }], Infinity);
@@ -161,14 +161,14 @@ export function withPromptLogprobs(job: Job, text: Vocabulary, listed: number): 
   return {
     ...job,
     sequences: [{ ...first!, readout }, ...others],
-    format: {
-      ...format,
+    choiceWriter: {
+      ...choiceWriter,
       observe: (piece) => {
         readings.observe(piece);
-        format.observe?.(piece);
+        choiceWriter.observe?.(piece);
       },
       wholeFields: () => ({
-        ...format.wholeFields?.(),
+        ...choiceWriter.wholeFields?.(),
         prompt_logprobs: readings.listed(0, listed),
       }),
     },

@@ -7,7 +7,7 @@ import { MAX_TOKENS, MaxTokens } from "./length_fields.ts";
 import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
 import { invalid, unsupported } from "./refusals.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
-import type { DoorLimits, SamplingDefaults } from "./services.ts";
+import type { RequestLimits, SamplingDefaults } from "./services.ts";
 import type { TextPort } from "./text_port.ts";
 
 /**
@@ -119,17 +119,17 @@ export function promptLogprobsOf(
 export function checkNumSequences(
   { n }: SamplingFields,
   numPrompts: number,
-  { maxNumQueuedSeqs: limit }: Pick<DoorLimits, "maxNumQueuedSeqs">,
+  { maxNumQueuedSeqs: limit }: Pick<RequestLimits, "maxNumQueuedSeqs">,
 ): void {
   const numSamples = n ?? 1;
   const length = numPrompts * numSamples;
   if (length <= limit) return;
   const param = numPrompts > limit ? "prompt" : "n";
-  const asked = numPrompts === 1
+  const problem = numPrompts === 1
     ? `n must be at most ${limit}, got ${numSamples}`
     : `prompt has ${numPrompts} elements, which with n ${numSamples} makes ${length} sequences, but ` +
       `at most ${limit} are allowed`;
-  throw new RequestError(`${asked}: a request queues no more than --max-queued-requests`, {
+  throw new RequestError(`${problem}: a request queues no more than --max-queued-requests`, {
     code: "too_many_sequences",
     param,
     details: { n_sequences: length, limit },

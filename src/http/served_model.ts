@@ -13,9 +13,9 @@ import type { ServedModel } from "./services.ts";
 export function servedName(name: string | null | undefined, { names }: ServedModel): string {
   if (name === undefined || name === null) return names[0]!;
   if (names.includes(name)) return name;
-  const asked = quoted(name, 200);
+  const shown = quoted(name, 200);
   throw new RequestError(
-    `The model ${asked} does not exist here: this server serves ${names.join(", ")}`,
+    `The model ${shown} does not exist here: this server serves ${names.join(", ")}`,
     { status: STATUS_CODE.NotFound, code: "model_not_found", param: "model" },
   );
 }

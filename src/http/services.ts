@@ -25,7 +25,7 @@ export interface GrammarPort {
 /** How the served model calls tools. */
 export interface ToolPort {
   /** Name of the notation of its calls; absent where its chat template knows no tools. */
-  readonly format: string | undefined;
+  readonly notation: string | undefined;
   /** Finds the calls of one answer. */
   createParser(tools: readonly ToolDefinition[]): ToolParser;
   /** A grammar that forces at least one call of these tools, and what reads it. */
@@ -69,7 +69,7 @@ export interface ServedModel {
   /** Unix time in seconds that `/v1/models` reports. */
   readonly created: number;
   /** Positions the model was trained for. */
-  readonly numContextTokensTrained: number;
+  readonly maxPositionEmbeddings: number;
   /**
    * Most characters (UTF-16 code units) that one token of the vocabulary stands for: a text longer
    * than the context times this cannot fit and is refused without being tokenized.
@@ -114,7 +114,7 @@ export interface AccessRules {
 export type MetricsAccess = "open" | "key" | "admin" | "off";
 
 /** Bounds that apply to all endpoints. */
-export interface DoorLimits extends BodyLimits {
+export interface RequestLimits extends BodyLimits {
   /**
    * Most sequences of one request, prompts times samples: as many as one owner may have waiting.
    */
@@ -129,7 +129,7 @@ export interface DoorLimits extends BodyLimits {
 }
 
 /** Limits of a server in the open; tests pass smaller ones. */
-export const DEFAULT_LIMITS: DoorLimits = {
+export const DEFAULT_LIMITS: RequestLimits = {
   maxBodyBytes: 8 * 2 ** 20,
   maxUnfinishedBytes: 64 * 2 ** 20,
   maxJsonCost: 2 ** 19,
@@ -173,7 +173,7 @@ export interface Services {
   readonly access: AccessRules;
   /** Secret of this deployment under which cache scopes are named (`cache_scope.ts`). */
   readonly cacheSecret: Uint8Array;
-  readonly limits: DoorLimits;
+  readonly limits: RequestLimits;
   readonly metrics: ServingMetrics;
   readonly kvPlanner: KvPlanner;
   /** Answers with a file of the window; undefined for a path that it does not have. */

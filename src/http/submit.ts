@@ -15,7 +15,7 @@ export interface Submitted {
 }
 
 /** A request without what follows from the key that it came with. */
-export type AnonymousRequest = Omit<
+export type UnscopedRequest = Omit<
   GenerationRequest,
   "cacheScope" | "owner" | "priority" | "timeoutMs"
 >;
@@ -30,7 +30,7 @@ export type AnonymousRequest = Omit<
 export async function submitFor(
   c: Context,
   { engine, cacheSecret, limits }: Pick<Services, "engine" | "cacheSecret" | "limits">,
-  request: AnonymousRequest,
+  request: UnscopedRequest,
   { salt, timeoutSeconds = Infinity, numPromptTokens }: {
     /** The request's `cache_salt`. */
     readonly salt: string | null | undefined;

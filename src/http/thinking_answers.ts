@@ -1,4 +1,4 @@
-import type { AnswerFormat, Choice } from "./answer_format.ts";
+import type { Choice, ChoiceWriter } from "./choice_writer.ts";
 import type { ThinkingPiece } from "./thinking_parser.ts";
 import { type ThinkingMarks, ThinkingParser, type ThinkingStart } from "./thinking_parser.ts";
 
@@ -6,8 +6,8 @@ import { type ThinkingMarks, ThinkingParser, type ThinkingStart } from "./thinki
 export interface ThinkingAnswerOptions {
   readonly marks: ThinkingMarks;
   readonly start: ThinkingStart;
-  /** The format without tools, for the choices that carry thoughts. */
-  readonly plain: AnswerFormat;
+  /** The writer without tools, for the choices that carry thoughts. */
+  readonly plain: ChoiceWriter;
   /** Whether thoughts are part of the answer at all. */
   readonly isShown: boolean;
 }
@@ -16,7 +16,7 @@ export interface ThinkingAnswerOptions {
  * A chat's answers with the model's thoughts apart from the text: `reasoning_content`, as DeepSeek
  * and most clients have it, and the same under vLLM's name `reasoning`.
  */
-export function withThinking(format: AnswerFormat, options: ThinkingAnswerOptions): AnswerFormat {
+export function withThinking(writer: ChoiceWriter, options: ThinkingAnswerOptions): ChoiceWriter {
   const { marks, start, plain, isShown } = options;
   const parsers = new Map<number, ThinkingParser>();
   function parserOf(index: number): ThinkingParser {
@@ -25,17 +25,17 @@ export function withThinking(format: AnswerFormat, options: ThinkingAnswerOption
     return known;
   }
   const observers = new Map<number, ThinkingParser>();
-  let numThought = 0;
+  let numReasoning = 0;
   return {
-    ...format,
+    ...writer,
     observe({ index, text, tokenIds }) {
       const observer = observers.get(index) ?? new ThinkingParser(marks, start);
       observers.set(index, observer);
       const wasThinking = observer.isThinking;
       observer.push(text);
-      if (wasThinking || observer.isThinking) numThought += tokenIds.length;
+      if (wasThinking || observer.isThinking) numReasoning += tokenIds.length;
     },
-    numReasoningTokens: () => numThought,
+    numReasoningTokens: () => numReasoning,
     textChoices(piece) {
       const parser = parserOf(piece.index);
       const parts = [...parser.push(piece.text), ...(piece.finish ? parser.flush() : [])];
@@ -43,16 +43,16 @@ export function withThinking(format: AnswerFormat, options: ThinkingAnswerOption
       const choices: Choice[] = [];
       if (thought !== "" && isShown) {
         const silent = { index: piece.index, text: " ", tokenIds: [], scored: [] };
-        const [shape] = plain.textChoices(silent);
+        const [template] = plain.textChoices(silent);
         const delta = { reasoning_content: thought, reasoning: thought };
-        if (shape !== undefined) choices.push({ ...shape, delta });
+        if (template !== undefined) choices.push({ ...template, delta });
       }
-      return [...choices, ...format.textChoices({ ...piece, text: textOf(parts) })];
+      return [...choices, ...writer.textChoices({ ...piece, text: textOf(parts) })];
     },
     wholeChoice(whole) {
       const parser = new ThinkingParser(marks, start);
       const parts = [...parser.push(whole.text), ...parser.flush()];
-      const choice = format.wholeChoice({ ...whole, text: textOf(parts) });
+      const choice = writer.wholeChoice({ ...whole, text: textOf(parts) });
       const thought = reasoningOf(parts);
       if (thought === "" || !isShown) return choice;
       const message = choice.message as Readonly<Record<string, unknown>>;

@@ -1,5 +1,5 @@
 import type { ToolParser, ToolPiece } from "../core/tool_parser.ts";
-import type { AnswerFormat, Choice, WholeText } from "./answer_format.ts";
+import type { Choice, ChoiceWriter, WholeText } from "./choice_writer.ts";
 import type { SequenceFinish, TextPiece } from "./sequence_text.ts";
 
 /** How the text of an answer becomes calls. */
@@ -20,7 +20,7 @@ interface Growing {
  * A chat's answers with the calls in them taken out of the text: `message.tool_calls`, or deltas of
  * which each call's first has its id, type and name.
  */
-export function withToolCalls(format: AnswerFormat, options: ToolAnswerOptions): AnswerFormat {
+export function withToolCalls(writer: ChoiceWriter, options: ToolAnswerOptions): ChoiceWriter {
   const growing = new Map<number, Growing>();
   function growingOf(index: number): Growing {
     const known = growing.get(index);
@@ -34,23 +34,23 @@ export function withToolCalls(format: AnswerFormat, options: ToolAnswerOptions):
     return { ...finish, reason: options.finishReason };
   }
   return {
-    ...format,
+    ...writer,
     readsSpecialTokens: true,
     textChoices(piece) {
       const choice = growingOf(piece.index);
       const { parser } = choice;
       const pieces = [...parser.push(piece.text), ...(piece.finish ? parser.flush() : [])];
       const deltas = pieces.flatMap((one) => deltasOf(one, choice, options));
-      return choicesOf(format, piece, deltas);
+      return choicesOf(writer, piece, deltas);
     },
     finishChoice(index, finish) {
       const ended = finishOf(finish, growingOf(index).numCalls);
-      return format.finishChoice(index, ended as SequenceFinish);
+      return writer.finishChoice(index, ended as SequenceFinish);
     },
     wholeChoice(whole) {
       const parser = options.createParser();
       const pieces = [...parser.push(whole.text), ...parser.flush()];
-      return wholeWith(format, whole, pieces, options, finishOf);
+      return wholeWith(writer, whole, pieces, options, finishOf);
     },
   };
 }
@@ -78,18 +78,18 @@ function deltasOf(piece: ToolPiece, choice: Growing, options: ToolAnswerOptions)
  * The deltas of a piece as choices, the first of them with the piece's log-probabilities and ids;
  * without a delta, they come in one of their own.
  */
-function choicesOf(format: AnswerFormat, piece: TextPiece, deltas: readonly Delta[]): Choice[] {
-  const hasMore = piece.scored.length > 0 || (format.sendsTokenIds && piece.tokenIds.length > 0);
+function choicesOf(writer: ChoiceWriter, piece: TextPiece, deltas: readonly Delta[]): Choice[] {
+  const hasMore = piece.scored.length > 0 || (writer.sendsTokenIds && piece.tokenIds.length > 0);
   if (deltas.length === 0 && !hasMore) return [];
   const silent = { ...piece, text: "", tokenIds: [], scored: [] };
   return (deltas.length === 0 ? [{}] : deltas).flatMap((delta, i) => {
-    const plain = format.textChoices({ ...(i === 0 ? piece : silent), text: " " });
+    const plain = writer.textChoices({ ...(i === 0 ? piece : silent), text: " " });
     return plain.map((choice) => ({ ...choice, delta }));
   });
 }
 
 function wholeWith(
-  format: AnswerFormat,
+  writer: ChoiceWriter,
   whole: WholeText,
   pieces: readonly ToolPiece[],
   { createCallId }: ToolAnswerOptions,
@@ -98,7 +98,7 @@ function wholeWith(
   const text = pieces.map((piece) => piece.type === "text" ? piece.text : "").join("");
   const calls = pieces.filter((piece) => piece.type === "call");
   const finish = finishOf(whole.finish, calls.length) as SequenceFinish;
-  const choice = format.wholeChoice({ ...whole, text, finish });
+  const choice = writer.wholeChoice({ ...whole, text, finish });
   if (calls.length === 0) return choice;
   const tool_calls = calls.map(({ name, arguments: given }) => ({
     id: createCallId(),

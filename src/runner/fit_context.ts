@@ -39,7 +39,7 @@ export function budgetLimits(
 }
 
 /** A pool, and what steps over it take. */
-export interface StepPlan {
+export interface StepMemory {
   readonly budget: KvBudget;
   /** With the steps that the device can bind. */
   readonly config: EngineConfig;
@@ -52,7 +52,7 @@ export interface StepPlan {
 export function planSteps(
   { device, config, model }: Pick<MemoryInputs, "device" | "config" | "model">,
   budget: KvBudget,
-): StepPlan {
+): StepMemory {
   const steps = bindableSteps({ device, config, model, budget });
   const inputs = { device, config: steps.config, model, budget };
   return { budget, ...steps, activationBytes: activationBytes(inputs) };
@@ -96,7 +96,7 @@ export function activationBytesFor(inputs: MemoryInputs, maxModelLen: number): n
 }
 
 /** The steps for contexts of at most so many tokens. @throws StartupError */
-export function stepsForContext(inputs: MemoryInputs, maxModelLen: number): StepPlan {
+export function stepsForContext(inputs: MemoryInputs, maxModelLen: number): StepMemory {
   return planSteps(inputs, { numBlocks: 0, maxNumBlocks: 0, bytes: 0, maxModelLen });
 }
 

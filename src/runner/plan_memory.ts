@@ -10,7 +10,7 @@ import {
   type MemoryInputs,
   type MemoryLimit,
   planSteps,
-  type StepPlan,
+  type StepMemory,
   stepsForContext,
 } from "./fit_context.ts";
 import { askedLength, checkKvSettings, type KvBudget, kvBudget } from "./memory_budget.ts";
@@ -22,7 +22,7 @@ const MAX_START_SHARE_OF_HOST = 0.9;
 const MIN_CONTEXT = 2;
 
 /** What a start will take of the device. */
-export interface MemoryPlan extends StepPlan {
+export interface MemoryPlan extends StepMemory {
   readonly weightBytes: number;
   /** What it has to fit in, where that is known. */
   readonly limit?: MemoryLimit;

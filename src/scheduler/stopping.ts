@@ -4,8 +4,9 @@ import type { Sequence } from "./sequence.ts";
 /**
  * Why `sequence` ends with the token it has just been given, or undefined when it goes on.
  *
- * A stop token wins over a limit reached by the same token: the model had finished.
- * `maxModelLen` is the most tokens of one sequence, prompt and output.
+ * A stop token wins over a limit reached by the same token: the model had finished. Stop strings
+ * are not known here: HTTP finds them in the text, and aborts the sequence. `maxModelLen` is the
+ * most tokens of one sequence, prompt and output.
  */
 export function finishReason(
   sequence: Sequence,

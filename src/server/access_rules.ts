@@ -12,7 +12,7 @@ const ORIGIN_PATTERN =
 const WEB_PATTERN = /^https?:\/\/\*$/i;
 
 /** The settings about who may call. */
-export type DoorSettings = Pick<
+export type AccessSettings = Pick<
   Settings,
   "allowedHosts" | "corsOrigins" | "allowAnyOrigin" | "metricsAccess"
 >;
@@ -23,7 +23,7 @@ export type DoorSettings = Pick<
  * @throws {StartupError} on a host or an origin that no header can have, and where any page may
  * call although keys are asked for, unless that was said as well.
  */
-export function accessRules(settings: DoorSettings, keys: Keys, hostname: string): AccessRules {
+export function accessRules(settings: AccessSettings, keys: Keys, hostname: string): AccessRules {
   const { allowedHosts, corsOrigins, allowAnyOrigin, metricsAccess } = settings;
   const badHost = allowedHosts.find((host) => !HOST_PATTERN.test(host));
   if (badHost !== undefined) {

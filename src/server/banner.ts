@@ -9,7 +9,7 @@ const MIB = 2 ** 20;
 /** What the terminal shows once the server is ready: what runs where, how much fits, how to ask. */
 export function banner(
   info: EngineInfo,
-  { url, place, modelName, seconds, lacksDriver, asksForKey }: {
+  { url, place, modelName, seconds, lacksDriver, needsKey }: {
     /** Where a client on this machine reaches the server. */
     url: string;
     /** The place it listens at, in words. */
@@ -18,7 +18,7 @@ export function banner(
     seconds: number;
     /** The reference device runs because there was no adapter, not because it was asked for. */
     lacksDriver: boolean;
-    asksForKey: boolean;
+    needsKey: boolean;
   },
 ): string {
   const { maxModelLen } = info;
@@ -47,19 +47,19 @@ export function banner(
     "",
     "Try it:",
     "",
-    curlLine(url, modelName, asksForKey),
+    curlLine(url, modelName, needsKey),
     "",
   ].join("\n");
 }
 
 /** A request to paste into a POSIX shell, after filling in a key where one is needed. */
-export function curlLine(url: string, modelName: string, asksForKey: boolean): string {
+export function curlLine(url: string, modelName: string, needsKey: boolean): string {
   const body = JSON.stringify({
     model: modelName,
     messages: [{ role: "user", content: "Tell me a story about a fox and a lantern." }],
     stream: true,
   });
-  const key = asksForKey ? "-H 'authorization: Bearer YOUR_API_KEY' " : "";
+  const key = needsKey ? "-H 'authorization: Bearer YOUR_API_KEY' " : "";
   return `  curl -N ${url}/v1/chat/completions ${key}-H 'content-type: application/json' -d '${body}'`;
 }
 

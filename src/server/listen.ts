@@ -28,7 +28,7 @@ export interface Listening {
 }
 
 /** Bounds of the connections, times in ms. */
-export interface DoorBounds {
+export interface ConnectionLimits {
   readonly maxConnections: number;
   /** Limit for the header of a request, from its first byte or from connecting. */
   readonly headersTimeoutMs: number;
@@ -44,7 +44,7 @@ export interface DoorBounds {
 }
 
 /** Bounds of a real server; tests pass smaller ones. */
-export const DEFAULT_BOUNDS: DoorBounds = {
+export const DEFAULT_BOUNDS: ConnectionLimits = {
   maxConnections: 1024,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 75_000,
@@ -66,7 +66,7 @@ const SPARE_CONNECTIONS = 32;
 export async function listen(
   { host, port }: { host: string; port: number },
   fetch: (request: Request) => Response | Promise<Response>,
-  bounds: DoorBounds = DEFAULT_BOUNDS,
+  bounds: ConnectionLimits = DEFAULT_BOUNDS,
 ): Promise<Listening> {
   const { maxConnections, writeTimeoutMs } = bounds;
   const connections = new Connections({ maxConnections, writeTimeoutMs });
@@ -95,7 +95,7 @@ export async function listen(
 
 function createHttpServer(
   fetch: (request: Request) => Response | Promise<Response>,
-  bounds: DoorBounds,
+  bounds: ConnectionLimits,
   connections: Connections,
 ): Server {
   const eventStreams = new WeakSet<object>();

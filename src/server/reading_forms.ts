@@ -31,7 +31,7 @@ export async function readingForms(
   text: TextService,
 ): Promise<Pick<ServedModel, "embedding" | "rerank" | "isHeadless">> {
   const own = loadPoolingConfig(files);
-  const asked = pooling === "auto"
+  const pooled = pooling === "auto"
     ? own
     : { pooling, isNormalized: "unsupported" in own || own.isNormalized };
   const { hiddenSize: size } = readModel(files);
@@ -46,7 +46,7 @@ export async function readingForms(
     ? readScore(weights(), size)
     : undefined;
   return {
-    embedding: "unsupported" in asked ? asked : { ...asked, size },
+    embedding: "unsupported" in pooled ? pooled : { ...pooled, size },
     ...(rerank === undefined ? {} : { rerank }),
     ...(isHeadless(config.architectures) ? { isHeadless: true } : {}),
   };

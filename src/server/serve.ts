@@ -49,7 +49,7 @@ export async function serve(config: Config): Promise<void> {
   }
   answer = (request) => server.app.fetch(request);
   end.serves(server);
-  await announce(server, { ...door, began, config, end, asksForKey: keys.apiKeys.length > 0 });
+  await announce(server, { ...door, began, config, end, needsKey: keys.apiKeys.length > 0 });
 }
 
 /**
@@ -80,8 +80,8 @@ export async function serveBound(address: Deno.Addr, config: Config): Promise<Fe
   });
   end.serves(server);
   const place = placeOf(listensOn, "port" in address ? address.port : 0);
-  const asksForKey = keys.apiKeys.length > 0;
-  announce(server, { ...place, began, config, end, asksForKey }).catch(exitFor);
+  const needsKey = keys.apiKeys.length > 0;
+  announce(server, { ...place, began, config, end, needsKey }).catch(exitFor);
   return (request) => server.app.fetch(request);
 }
 
@@ -95,13 +95,13 @@ function endOf(config: Config, shutdown: () => Promise<void>): ProcessEnd {
 /** Shows the banner as soon as the engine is ready. */
 async function announce(
   { ready, modelName, stats }: Server,
-  { url, place, began, config, end, asksForKey }: {
+  { url, place, began, config, end, needsKey }: {
     url: string;
     place: string;
     began: number;
     config: Config;
     end: ProcessEnd;
-    asksForKey: boolean;
+    needsKey: boolean;
   },
 ): Promise<void> {
   const info = await ready.catch((error) => {
@@ -111,7 +111,7 @@ async function announce(
   end.isReady = true;
   const seconds = (performance.now() - began) / 1000;
   const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
-  const words = { url, place, modelName, seconds, lacksDriver, asksForKey };
+  const words = { url, place, modelName, seconds, lacksDriver, needsKey };
   console.log(`\n${banner(info, words)}`);
   if (Deno.stdout.isTerminal() && config.logFormat === "text") {
     watchStatus(stats, (line) => console.log(dim(line)));

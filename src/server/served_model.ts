@@ -28,7 +28,7 @@ export async function describeModel(
   return {
     names: config.servedModelName.length > 0 ? config.servedModelName : [name],
     created: Math.floor(Date.now() / 1000),
-    numContextTokensTrained: readModel(files).maxPositionEmbeddings,
+    maxPositionEmbeddings: readModel(files).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(files),
     fileFormat: typeof files === "string" ? "safetensors" : "gguf",

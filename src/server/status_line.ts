@@ -7,7 +7,7 @@ const PAUSE_MS = 5000;
 export function statusText(before: EngineStats, now: EngineStats, seconds: number): string {
   const perSecond = (from: number, to: number) => Math.max(0, (to - from) / seconds).toFixed(1);
   const numInUse = now.numBlocks - now.numFreeBlocks - now.numCachedBlocks;
-  const asked = now.numQueriedTokens - before.numQueriedTokens;
+  const numQueried = now.numQueriedTokens - before.numQueriedTokens;
   const hits = now.numHitTokens - before.numHitTokens;
   const preempted = now.numPreemptions - before.numPreemptions;
   return [
@@ -15,7 +15,7 @@ export function statusText(before: EngineStats, now: EngineStats, seconds: numbe
     `${perSecond(before.numGeneratedTokens, now.numGeneratedTokens)} tokens/s written`,
     `${perSecond(before.numComputedPromptTokens, now.numComputedPromptTokens)} tokens/s read`,
     `KV ${percent(numInUse / Math.max(1, now.numBlocks))} in use`,
-    ...(asked > 0 ? [`prefix hits ${percent(hits / asked)}`] : []),
+    ...(numQueried > 0 ? [`prefix hits ${percent(hits / numQueried)}`] : []),
     ...(preempted > 0 ? [`${preempted} preempted`] : []),
   ].join(", ");
 }

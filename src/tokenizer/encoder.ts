@@ -5,7 +5,7 @@ import { type Placeholders, withoutPlaceholders } from "./control_tokens.ts";
 import { IdBuffer } from "./id_buffer.ts";
 import { createNormalizer } from "./normalizer.ts";
 import { isLowSurrogate, WordCuts } from "./word_cuts.ts";
-import { WINDOW_CHARS, Windows } from "./windows.ts";
+import { SPAN_CHARS, TextSpans } from "./text_spans.ts";
 
 /** How a text becomes ids. */
 export interface EncodeOptions {
@@ -27,10 +27,10 @@ const ANY_TEXT = "\0text";
 
 /**
  * Text to token ids with the library's parts, in time linear in the text's length and memory for a
- * few windows beside the ids.
+ * few spans beside the ids.
  *
  * The parts (normalizer, pre-tokenizer, model) are the library's; this class hands them a text in
- * windows ({@link Windows}) and long words in parts ({@link WordCuts}). The ids are the library's
+ * spans ({@link TextSpans}) and long words in parts ({@link WordCuts}). The ids are the library's
  * own, with one exception: a run of more than some 15,000 characters without a split point (a
  * space, a change from letters to digits or punctuation) in which all neighbours may merge is cut,
  * and the tokens at the cut may differ.
@@ -42,7 +42,7 @@ export class Encoder {
   readonly #added: { readonly all: AddedTokens; readonly withoutControl: AddedTokens };
   readonly #cuts: WordCuts | undefined;
   readonly #keepsWholeWords: boolean;
-  readonly #windows: Windows;
+  readonly #spans: TextSpans;
 
   /** @param file the tokenizer.json that `library` was made of. */
   constructor(library: LibraryTokenizer, file: unknown, config: unknown) {
@@ -56,7 +56,7 @@ export class Encoder {
     this.#cuts = cutsOf(model);
     // Such a model prefers a token for the whole word over the result of merging.
     this.#keepsWholeWords = model instanceof BPE && model.ignore_merges;
-    this.#windows = new Windows(library.pre_tokenizer, this.#cuts, file);
+    this.#spans = new TextSpans(library.pre_tokenizer, this.#cuts, file);
   }
 
   /** Ids of the special tokens that the vocabulary's own rules put before and behind every text. */
@@ -103,10 +103,10 @@ export class Encoder {
     let unknown = false;
     for (let at = 0; at < text.length;) {
       onProgress();
-      let end = Math.min(text.length, at + WINDOW_CHARS);
+      let end = Math.min(text.length, at + SPAN_CHARS);
       if (end < text.length && isLowSurrogate(text.charCodeAt(end))) end--;
       const isFirst = at === 0;
-      const { words, numChars } = this.#windows.read(text.slice(at, end), {
+      const { words, numChars } = this.#spans.read(text.slice(at, end), {
         isLast: end === text.length,
         ...(isFirst ? { sectionIndex: index } : {}),
       });

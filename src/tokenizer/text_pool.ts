@@ -1,7 +1,7 @@
 import { EngineUnavailableError, RequestError } from "../core/errors.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import type { EncodeOptions } from "./encoder.ts";
-import { runTextJob, type TextJob, type TextLimits, type TextOutcome } from "./text_jobs.ts";
+import { runTextTask, type TextLimits, type TextOutcome, type TextTask } from "./text_tasks.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { type HostProblem, WorkerHost } from "./worker_host.ts";
 import type { HostedWorker } from "./worker_messages.ts";
@@ -16,7 +16,7 @@ export interface TextPoolOptions {
   readonly maxTextChars?: number;
   /** Characters, or token ids, that this isolate handles in one turn of its event loop. */
   readonly maxInline?: number;
-  readonly spawnTokenizer?: () => HostedWorker<ModelFiles, TextJob, TextOutcome>;
+  readonly spawnTokenizer?: () => HostedWorker<ModelFiles, TextTask, TextOutcome>;
 }
 
 const DEADLINE_MS = 10_000;
@@ -36,13 +36,13 @@ const CHARS_PER_ID = 4;
 /**
  * Tokenizes and detokenizes for requests without holding up the isolate that answers them: a few
  * thousand characters are handled here, those of many requests in several turns of the event loop;
- * longer texts go to one of two Workers, by length. A Worker loads the tokenizer at its first job:
+ * longer texts go to one of two Workers, by length. A Worker loads the tokenizer at its first task:
  * with 150,000 tokens that takes a second or two and 130 to 190 MB, with 32,000 half a second and
  * 80 MB.
  */
 export class TextPool {
   readonly #tokenizer: Tokenizer;
-  readonly #lanes: WorkerLanes<ModelFiles, TextJob, TextOutcome>;
+  readonly #lanes: WorkerLanes<ModelFiles, TextTask, TextOutcome>;
   readonly #limits: TextLimits;
   readonly #maxInline: number;
   readonly #turns: TurnBudget;
@@ -75,8 +75,8 @@ export class TextPool {
   ): Promise<readonly Uint32Array[]> {
     const numChars = sumLengths(texts);
     checkLength(numChars, this.#limits.maxChars);
-    const job: TextJob = { type: "encode", texts, options, limits: this.#limits };
-    const outcome = await this.#run(job, numChars, numChars);
+    const task: TextTask = { type: "encode", texts, options, limits: this.#limits };
+    const outcome = await this.#run(task, numChars, numChars);
     if (outcome.type === "encoded") return outcome.ids;
     throw toError(`Tokenizing ${numChars} characters`, outcome);
   }
@@ -89,22 +89,22 @@ export class TextPool {
   async decode(batch: readonly Iterable<number>[]): Promise<readonly string[]> {
     const arrays = batch.map((ids) => Uint32Array.from(ids));
     const numIds = sumLengths(arrays);
-    const job: TextJob = { type: "decode", batch: arrays, limits: this.#limits };
-    const outcome = await this.#run(job, numIds, numIds * CHARS_PER_ID);
+    const task: TextTask = { type: "decode", batch: arrays, limits: this.#limits };
+    const outcome = await this.#run(task, numIds, numIds * CHARS_PER_ID);
     if (outcome.type === "decoded") return outcome.texts;
     throw toError(`Detokenizing ${numIds} tokens`, outcome);
   }
 
-  /** Ends the Workers; jobs under way and waiting fail. Idempotent. */
+  /** Ends the Workers; tasks under way and waiting fail. Idempotent. */
   close(): void {
     this.#lanes.close();
     this.#turns.close();
   }
 
-  async #run(job: TextJob, size: number, numChars: number): Promise<TextOutcome | HostProblem> {
-    if (size > this.#maxInline) return await this.#lanes.run(job, numChars);
+  async #run(task: TextTask, size: number, numChars: number): Promise<TextOutcome | HostProblem> {
+    if (size > this.#maxInline) return await this.#lanes.run(task, numChars);
     await this.#turns.take(size);
-    return runTextJob(this.#tokenizer, job);
+    return runTextTask(this.#tokenizer, task);
   }
 }
 

@@ -63,7 +63,7 @@ export interface TextService {
   readonly fillIn: FillInTokens | undefined;
   /** The chat template, in Jinja; undefined for a model without one. */
   readonly chatTemplate: string | undefined;
-  /** Ends the Workers; their jobs fail. */
+  /** Ends the Workers; their tasks fail. */
   close(): void;
 }
 

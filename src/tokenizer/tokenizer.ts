@@ -41,7 +41,7 @@ export function loadTokenizer(files: ModelFiles): Tokenizer {
 /**
  * Text to token ids and back, for one vocabulary.
  *
- * Encoding is the library's, in windows (`Encoder`). Decoding is our own, over bytes: it streams,
+ * Encoding is the library's, in spans (`Encoder`). Decoding is our own, over bytes: it streams,
  * keeps ill-formed bytes apart per token, and keeps the spaces before punctuation, whose removal
  * (`clean_up_tokenization_spaces`) would change the model's text.
  */

@@ -4,16 +4,16 @@
  * not.
  */
 import type { ModelFiles } from "../core/model_json.ts";
-import { runTextJob, type TextJob, type TextOutcome } from "./text_jobs.ts";
+import { runTextTask, type TextOutcome, type TextTask } from "./text_tasks.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 import type { FromWorker, ToWorker, WorkerScope } from "./worker_messages.ts";
 
 /** `load` are the model's files. */
-const scope = self as unknown as WorkerScope<ModelFiles, TextJob, TextOutcome>;
+const scope = self as unknown as WorkerScope<ModelFiles, TextTask, TextOutcome>;
 
 let tokenizer: Tokenizer | undefined;
 
-function answer(message: ToWorker<ModelFiles, TextJob>): FromWorker<TextOutcome> {
+function answer(message: ToWorker<ModelFiles, TextTask>): FromWorker<TextOutcome> {
   if (message.type === "load") {
     try {
       tokenizer = loadTokenizer(message.load);
@@ -23,7 +23,7 @@ function answer(message: ToWorker<ModelFiles, TextJob>): FromWorker<TextOutcome>
     }
   }
   // The host sends "load" first and waits for its answer.
-  return { type: "done", outcome: runTextJob(tokenizer!, message.request) };
+  return { type: "done", outcome: runTextTask(tokenizer!, message.request) };
 }
 
 scope.onmessage = ({ data }) => {

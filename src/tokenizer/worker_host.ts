@@ -1,18 +1,18 @@
 import type { FromWorker, HostedWorker } from "./worker_messages.ts";
 
-/** How long a Worker may take beyond a job's own deadline before it is given up. */
+/** How long a Worker may take beyond a task's own deadline before it is given up. */
 const GRACE_MS = 500;
 
 /** How long a Worker may take to start and load. */
 const LOAD_DEADLINE_MS = 10_000;
 
-/** Jobs that wait at most, so that requests cannot pile up behind a slow one. */
+/** Tasks that wait at most, so that requests cannot pile up behind a slow one. */
 const MAX_WAITING = 1024;
 
-/** Most characters (or other `units`) of all waiting jobs, a bound on their memory. */
-const MAX_WAITING_UNITS = 2 ** 24;
+/** Most characters of all waiting tasks, a bound on their memory. */
+const MAX_WAITING_CHARS = 2 ** 24;
 
-/** The failure of a job outside of the job itself. */
+/** The failure of a task outside of the task itself. */
 export interface HostProblem {
   /** `limit`: it took too long; `failed`: the Worker did not start, or ended. */
   readonly type: "busy" | "stopping" | "limit" | "failed";
@@ -25,14 +25,14 @@ const BUSY: HostProblem = {
   message: "Too many texts wait to be rendered or tokenized",
 };
 
-/** What every job carries: the Worker itself stops at `deadlineMs`. */
+/** What every task carries: the Worker itself stops at `deadlineMs`. */
 export interface HostedRequest {
   readonly limits: { readonly deadlineMs: number };
 }
 
-interface Job<Request, Outcome> {
+interface Task<Request, Outcome> {
   readonly request: Request;
-  readonly units: number;
+  readonly numChars: number;
   readonly resolve: (outcome: Outcome | HostProblem) => void;
 }
 
@@ -42,24 +42,24 @@ export interface WorkerHostOptions<Load, Request, Outcome> {
   readonly graceMs?: number;
   readonly loadDeadlineMs?: number;
   readonly maxWaiting?: number;
-  readonly maxWaitingUnits?: number;
+  readonly maxWaitingChars?: number;
 }
 
 /**
- * A Worker that has loaded one thing (a template, a tokenizer), and the jobs that wait for it,
- * first come first served. The Worker starts with the first job, or with {@link WorkerHost.load}.
+ * A Worker that has loaded one thing (a template, a tokenizer), and the tasks that wait for it,
+ * first come first served. The Worker starts with the first task, or with {@link WorkerHost.load}.
  *
- * A job stops by itself at its deadline. If the Worker does not answer even then, it is given up
- * and the next job gets a new one, so that jobs behind a stuck one only wait longer. (Deno 2.9.6
+ * A task stops by itself at its deadline. If the Worker does not answer even then, it is given up
+ * and the next task gets a new one, so that tasks behind a stuck one only wait longer. (Deno 2.9.6
  * does not stop a Worker's busy loop on `terminate()`, so a stuck one costs a thread until exit.)
- * The clock of a job starts when the Worker gets it, not while it waits.
+ * The clock of a task starts when the Worker gets it, not while it waits.
  */
 export class WorkerHost<Load, Request extends HostedRequest, Outcome> {
   readonly #load: Load;
   readonly #options: Required<WorkerHostOptions<Load, Request, Outcome>>;
-  readonly #waiting: Job<Request, Outcome>[] = [];
-  #waitingUnits = 0;
-  #current: Job<Request, Outcome> | undefined;
+  readonly #waiting: Task<Request, Outcome>[] = [];
+  #waitingChars = 0;
+  #current: Task<Request, Outcome> | undefined;
   #worker: HostedWorker<Load, Request, Outcome> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Resolves once the current Worker has loaded, or to the reason why it cannot. */
@@ -75,7 +75,7 @@ export class WorkerHost<Load, Request extends HostedRequest, Outcome> {
       graceMs: options.graceMs ?? GRACE_MS,
       loadDeadlineMs: options.loadDeadlineMs ?? LOAD_DEADLINE_MS,
       maxWaiting: options.maxWaiting ?? MAX_WAITING,
-      maxWaitingUnits: options.maxWaitingUnits ?? MAX_WAITING_UNITS,
+      maxWaitingChars: options.maxWaitingChars ?? MAX_WAITING_CHARS,
     };
   }
 
@@ -85,27 +85,27 @@ export class WorkerHost<Load, Request extends HostedRequest, Outcome> {
   }
 
   /**
-   * Does a job when its turn has come; never rejects.
+   * Does a task when its turn has come; never rejects.
    *
-   * @param units characters that the job holds while it waits.
+   * @param numChars characters that the task holds while it waits.
    */
-  run(request: Request, units = 1): Promise<Outcome | HostProblem> {
+  run(request: Request, numChars = 1): Promise<Outcome | HostProblem> {
     if (this.#closed) return Promise.resolve(STOPPING);
-    const { maxWaiting, maxWaitingUnits } = this.#options;
+    const { maxWaiting, maxWaitingChars } = this.#options;
     const isFull = this.#waiting.length >= maxWaiting ||
-      (this.#waiting.length > 0 && this.#waitingUnits + units > maxWaitingUnits);
+      (this.#waiting.length > 0 && this.#waitingChars + numChars > maxWaitingChars);
     if (isFull) return Promise.resolve(BUSY);
     return new Promise((resolve) => {
-      this.#waiting.push({ request, units, resolve });
-      this.#waitingUnits += units;
+      this.#waiting.push({ request, numChars, resolve });
+      this.#waitingChars += numChars;
       this.#next();
     });
   }
 
-  /** Ends the Worker; jobs under way and waiting fail. Idempotent. */
+  /** Ends the Worker; tasks under way and waiting fail. Idempotent. */
   close(): void {
     this.#closed = true;
-    for (const job of this.#waiting.splice(0)) job.resolve(STOPPING);
+    for (const task of this.#waiting.splice(0)) task.resolve(STOPPING);
     this.#giveUpWorker(STOPPING);
   }
 
@@ -132,22 +132,22 @@ export class WorkerHost<Load, Request extends HostedRequest, Outcome> {
     clearTimeout(this.#timer);
     if (answer.type === "loaded") return this.#settleLoad?.(undefined);
     if (answer.type === "refused") return this.#giveUpWorker(failed(answer.message));
-    const job = this.#current;
+    const task = this.#current;
     this.#current = undefined;
-    job?.resolve(answer.outcome);
+    task?.resolve(answer.outcome);
     this.#next();
   }
 
-  /** Hands the first waiting job to the Worker, unless it has one. */
+  /** Hands the first waiting task to the Worker, unless it has one. */
   async #next(): Promise<void> {
     if (this.#current !== undefined) return;
-    const job = this.#waiting.shift();
-    if (job === undefined) return;
-    this.#waitingUnits -= job.units;
-    this.#current = job;
+    const task = this.#waiting.shift();
+    if (task === undefined) return;
+    this.#waitingChars -= task.numChars;
+    this.#current = task;
     const problem = await this.load();
-    // A Worker given up has answered the job already.
-    if (this.#current === job && problem === undefined) this.#post(job.request);
+    // A Worker given up has answered the task already.
+    if (this.#current === task && problem === undefined) this.#post(task.request);
   }
 
   #post(request: Request): void {
@@ -159,16 +159,16 @@ export class WorkerHost<Load, Request extends HostedRequest, Outcome> {
     this.#worker!.postMessage({ type: "run", request });
   }
 
-  /** Drops the Worker: its job ends with `problem`, and waiting jobs get a new one. */
+  /** Drops the Worker: its task ends with `problem`, and waiting tasks get a new one. */
   #giveUpWorker(problem: HostProblem): void {
     clearTimeout(this.#timer);
     this.#worker?.terminate();
     this.#worker = undefined;
     this.#loaded = undefined;
     this.#settleLoad?.(problem.message);
-    const job = this.#current;
+    const task = this.#current;
     this.#current = undefined;
-    job?.resolve(problem);
+    task?.resolve(problem);
     this.#next();
   }
 }

@@ -1,4 +1,4 @@
-/** To a Worker of a host. `load` comes first and once; then jobs, one at a time. */
+/** To a Worker of a host. `load` comes first and once; then tasks, one at a time. */
 export type ToWorker<Load, Request> =
   | { readonly type: "load"; readonly load: Load }
   | { readonly type: "run"; readonly request: Request };

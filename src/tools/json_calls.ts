@@ -22,9 +22,9 @@ function toCall(value: unknown): ParsedCall | undefined {
   const { name, arguments: given, parameters, function: inner } = value as Record<string, unknown>;
   if (typeof inner === "object") return toCall(inner);
   if (typeof name !== "string" || name === "") return undefined;
-  const asked = given ?? parameters ?? {};
+  const callArguments = given ?? parameters ?? {};
   // Some models write the arguments as a text of JSON.
-  const read = typeof asked === "string" ? parseJson(asked) : asked;
+  const read = typeof callArguments === "string" ? parseJson(callArguments) : callArguments;
   return typeof read === "object" && read !== null ? { name, arguments: read } : undefined;
 }
 

@@ -5,8 +5,8 @@ import { createToolParser, formatOfTemplate } from "./tool_formats.ts";
 
 /** How the served model calls tools; what `src/http` asks for. */
 export interface ToolService {
-  /** Absent where the chat template knows no tools. */
-  readonly format: ToolFormatName | undefined;
+  /** Name of the notation of its calls; absent where the chat template knows no tools. */
+  readonly notation: ToolFormatName | undefined;
   createParser(tools: readonly ToolDefinition[]): ToolParser;
   force(
     tools: readonly ToolDefinition[],
@@ -20,23 +20,23 @@ const MISTRAL_ID_LENGTH = 9;
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 /**
- * The tools of a model by its chat template, or in the format that an operator names.
+ * The tools of a model by its chat template, or in the notation that an operator names.
  *
- * @param asked `auto` goes by the template.
+ * @param wanted `auto` goes by the template.
  */
 export function createToolService(
-  asked: ToolFormatName | "auto",
+  wanted: ToolFormatName | "auto",
   template: string | undefined,
 ): ToolService {
-  const format = asked === "auto" ? formatOfTemplate(template ?? "") : asked;
+  const notation = wanted === "auto" ? formatOfTemplate(template ?? "") : wanted;
   return {
-    format,
-    // Without a format nothing is found; `src/http` refuses free calls then.
-    createParser: (tools) => createToolParser(format ?? "hermes", tools),
+    notation,
+    // Without a notation nothing is found; `src/http` refuses free calls then.
+    createParser: (tools) => createToolParser(notation ?? "hermes", tools),
     force: (tools, { isNamed, isParallel }) =>
       isNamed ? forcedCall(tools[0]!) : forcedCalls(tools, isParallel),
     createCallId: () =>
-      format === "mistral" ? randomText(MISTRAL_ID_LENGTH) : `call_${randomText(24)}`,
+      notation === "mistral" ? randomText(MISTRAL_ID_LENGTH) : `call_${randomText(24)}`,
   };
 }
 

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { EngineClient } from "../../src/engine/client.ts";
 import { EngineThread } from "../../src/engine/engine_thread.ts";
-import { GrammarCompiler } from "../../src/grammar/grammar_compiler.ts";
+import { GrammarService } from "../../src/grammar/grammar_service.ts";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { StopStrings } from "../../src/tokenizer/stop_strings.ts";
 import { loadTextService } from "../../src/tokenizer/text_service.ts";
@@ -59,7 +59,7 @@ async function serve(lossSteps: readonly number[]) {
   });
   const reasons: string[] = [];
   const text = await loadTextService(DEMO_DIR);
-  const grammars = new GrammarCompiler(DEMO_DIR);
+  const grammars = new GrammarService(DEMO_DIR);
   const server = testServer({
     engine: client,
     text,

@@ -2,14 +2,14 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { CompiledGrammar } from "../../src/core/compiled_grammar.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import { GrammarMatchers } from "../../src/grammar/grammar_matchers.ts";
-import { GrammarWorkshop } from "../../src/grammar/grammar_workshop.ts";
+import { GrammarCompiler } from "../../src/grammar/grammar_compiler.ts";
 import { BYTES, compiled, STOP, tokensOf } from "../support/grammar_sampler.ts";
 
-const workshop = new GrammarWorkshop(BYTES);
+const compiler = new GrammarCompiler(BYTES);
 
 function texts(...values: string[]): CompiledGrammar {
   const elements = values.map((value) => ({ type: "const_string", value }) as const);
-  return compiled(workshop, { type: "or", elements });
+  return compiled(compiler, { type: "or", elements });
 }
 
 function codes(text: string): number[] {
@@ -59,7 +59,7 @@ Deno.test("a token that may not come next fails the grammar, and no other gramma
 Deno.test("a token that takes too long ends the sequence", () => {
   const matchers = new GrammarMatchers({ tokenDeadlineMs: 0 });
   // The clock is looked at now and then: this one has enough to do for each token.
-  const grammar = compiled(workshop, {
+  const grammar = compiled(compiler, {
     type: "grammar",
     grammar:
       `root ::= (a | b | c)*\na ::= [a-z]{0,40}\nb ::= [a-y]{0,40}\nc ::= ([a-x]{0,9} root)?`,

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { GrammarMatchers } from "../../src/grammar/grammar_matchers.ts";
-import { GrammarWorkshop } from "../../src/grammar/grammar_workshop.ts";
+import { GrammarCompiler } from "../../src/grammar/grammar_compiler.ts";
 import { BYTES, LIMITS, randomOf, sampleText } from "../support/grammar_sampler.ts";
 import {
   generatedSchemas,
@@ -13,7 +13,7 @@ import { cases, times } from "../support/runs.ts";
 /** Texts drawn of each schema. */
 const NUM_TEXTS = 2;
 
-const workshop = new GrammarWorkshop(BYTES);
+const compiler = new GrammarCompiler(BYTES);
 // Room for the grammar of the text before, and few more.
 const matchers = new GrammarMatchers({ maxIdleBytes: 2 ** 26 });
 
@@ -28,7 +28,7 @@ function checkSchemas(schemas: readonly NamedSchema[]) {
     const isValid = validatorOf(schema);
     if (isValid === undefined) continue;
     const format = { type: "json_schema", json_schema: schema } as const;
-    const outcome = workshop.compile({ key: name, format, limits: LIMITS });
+    const outcome = compiler.compile({ key: name, format, limits: LIMITS });
     if (outcome.type !== "compiled") {
       assert(outcome.message.startsWith("the schema has "), `${name}: ${outcome.message}`);
       totals.numRefused++;

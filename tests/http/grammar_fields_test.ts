@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
-import { formatOf, type GrammarFields } from "../../src/http/grammar_fields.ts";
+import { type GrammarFields, outputConstraintOf } from "../../src/http/grammar_fields.ts";
 import type { FakeGrammars } from "./fake_grammars.ts";
 import { CHAT, testServer } from "./server.ts";
 
 function of(fields: Record<string, unknown>): unknown {
-  return formatOf(fields as GrammarFields)?.format;
+  return outputConstraintOf(fields as GrammarFields)?.format;
 }
 
 function refusal(fields: Record<string, unknown>): [string | null, string] {

@@ -43,7 +43,7 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
     model: {
       names: ["quire/test", "alias"],
       created: 1_700_000_000,
-      numContextTokensTrained: 512,
+      maxPositionEmbeddings: 512,
       maxCharsPerToken: 6,
       defaults: {},
       embedding: { pooling: "last", isNormalized: true, size: FAKE_HIDDEN_SIZE },

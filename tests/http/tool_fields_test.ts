@@ -79,7 +79,7 @@ Deno.test("tools that are not right are refused by name", async () => {
   for (const [fields, param] of refused) {
     assertEquals((await refusal(server, fields)).slice(0, 2), [400, param], JSON.stringify(fields));
   }
-  const unknown = testServer({ tools: { ...server.services.tools, format: undefined } });
+  const unknown = testServer({ tools: { ...server.services.tools, notation: undefined } });
   const [status, param] = await refusal(unknown, { tools: [TOOL] });
   assertEquals([status, param], [400, "tools"]);
   const forced = await unknown.post("/v1/chat/completions", {

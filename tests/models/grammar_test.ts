@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import { GrammarMatchers } from "../../src/grammar/grammar_matchers.ts";
 import { grammarVocabulary } from "../../src/grammar/grammar_vocabulary.ts";
-import { GrammarWorkshop } from "../../src/grammar/grammar_workshop.ts";
+import { GrammarCompiler } from "../../src/grammar/grammar_compiler.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
 import {
   type Arrival,
@@ -22,8 +22,8 @@ function drawn(seed: number): SamplingParams {
 }
 
 function arrivals(): Arrival[] {
-  const workshop = new GrammarWorkshop(grammarVocabulary(tokenizer));
-  const object = compiled(workshop, {
+  const compiler = new GrammarCompiler(grammarVocabulary(tokenizer));
+  const object = compiled(compiler, {
     type: "json_schema",
     json_schema: {
       type: "object",
@@ -31,7 +31,7 @@ function arrivals(): Arrival[] {
       required: ["name", "age"],
     },
   });
-  const digits = compiled(workshop, { type: "regex", pattern: "[0-9]{5,30}" });
+  const digits = compiled(compiler, { type: "regex", pattern: "[0-9]{5,30}" });
   return goldenPrompts().slice(0, 9).map(({ prompt_ids }, i): Arrival => ({
     prompt: prompt_ids,
     params: drawn(i),

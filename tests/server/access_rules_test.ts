@@ -1,8 +1,8 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
-import { accessRules, type DoorSettings } from "../../src/server/access_rules.ts";
+import { accessRules, type AccessSettings } from "../../src/server/access_rules.ts";
 
-const SETTINGS: DoorSettings = {
+const SETTINGS: AccessSettings = {
   allowedHosts: [],
   corsOrigins: [],
   allowAnyOrigin: false,
@@ -11,7 +11,7 @@ const SETTINGS: DoorSettings = {
 const NO_KEYS = { apiKeys: [], adminKeys: [] };
 const KEYS = { apiKeys: ["k"], adminKeys: [] };
 
-function refusal(settings: Partial<DoorSettings>, keys = NO_KEYS as typeof KEYS): string {
+function refusal(settings: Partial<AccessSettings>, keys = NO_KEYS as typeof KEYS): string {
   const make = () => accessRules({ ...SETTINGS, ...settings }, keys, "127.0.0.1");
   return assertThrows(make, StartupError).message;
 }

@@ -9,7 +9,7 @@ const SHOWN = {
   modelName: "m",
   seconds: 1,
   lacksDriver: false,
-  asksForKey: false,
+  needsKey: false,
 };
 
 Deno.test("banner() says how far the pool grows by itself, where it does", () => {
@@ -21,7 +21,7 @@ Deno.test("banner() says how far the pool grows by itself, where it does", () =>
 });
 
 Deno.test("banner() says where the API is described, and where the key goes in a request", () => {
-  const shown = banner(INFO, { ...SHOWN, place: "http://0.0.0.0:1", asksForKey: true });
+  const shown = banner(INFO, { ...SHOWN, place: "http://0.0.0.0:1", needsKey: true });
   assertStringIncludes(shown, "API      http://h:1/docs\n");
   assertStringIncludes(shown, "curl -N http://h:1/v1/chat/completions");
   assertStringIncludes(shown, "-H 'authorization: Bearer YOUR_API_KEY'");
@@ -61,7 +61,7 @@ Deno.test("banner() says that steps are deterministic, where they are", () => {
 });
 
 Deno.test("banner() shows where the server really listens, and where a key goes", () => {
-  const shown = banner(INFO, { ...SHOWN, ...placeOf("0.0.0.0", 80), asksForKey: true });
+  const shown = banner(INFO, { ...SHOWN, ...placeOf("0.0.0.0", 80), needsKey: true });
   assertStringIncludes(shown, "Ready    http://0.0.0.0:80 (every address of this machine)\n");
   assertStringIncludes(shown, "curl -N http://127.0.0.1:80/v1/chat/completions ");
   assertStringIncludes(shown, " -H 'authorization: Bearer YOUR_API_KEY' ");

@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
-import { DEFAULT_BOUNDS, type DoorBounds, listen } from "../../src/server/listen.ts";
+import { type ConnectionLimits, DEFAULT_BOUNDS, listen } from "../../src/server/listen.ts";
 import { exchange, send, statusIn } from "../support/raw_http.ts";
 
 type Handler = (request: Request) => Response | Promise<Response>;
 
 /** Serves `handler` until disposed of. */
-async function serve(handler: Handler, bounds: Partial<DoorBounds> = {}) {
+async function serve(handler: Handler, bounds: Partial<ConnectionLimits> = {}) {
   const door = await listen(
     { host: "127.0.0.1", port: 0 },
     handler,

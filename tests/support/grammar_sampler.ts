@@ -2,10 +2,10 @@ import type { CompiledGrammar } from "../../src/core/compiled_grammar.ts";
 import type { GrammarFormat } from "../../src/core/grammar_format.ts";
 import type { TokenMatchers } from "../../src/core/token_matcher.ts";
 import {
+  GrammarCompiler,
   type GrammarLimits,
   type GrammarVocabulary,
-  GrammarWorkshop,
-} from "../../src/grammar/grammar_workshop.ts";
+} from "../../src/grammar/grammar_compiler.ts";
 
 /** Ends a text of {@link BYTES}. */
 export const STOP = 256;
@@ -21,11 +21,11 @@ export const LIMITS: GrammarLimits = { deadlineMs: 60_000, maxBytes: 2 ** 29 };
 
 /** Compiles, and fails where that is refused. */
 export function compiled(
-  workshop: GrammarWorkshop,
+  compiler: GrammarCompiler,
   format: GrammarFormat,
   key = JSON.stringify(format),
 ): CompiledGrammar {
-  const outcome = workshop.compile({ key, format, limits: LIMITS });
+  const outcome = compiler.compile({ key, format, limits: LIMITS });
   if (outcome.type !== "compiled") throw new Error(`${key}: ${outcome.message}`);
   return outcome.grammar;
 }

@@ -58,7 +58,7 @@ function checkAgainstLibrary(dir: string, texts: readonly string[]): Tokenizer {
   return tokenizer;
 }
 
-/** Texts of several windows each; those without spaces are what windows are hardest for. */
+/** Texts of several spans each; those without spaces are what spans are hardest for. */
 function longTexts(): string[] {
   const numbers = Array.from({ length: 2500 }, (_, i) => ({ a: i * 7919, b: `x${i}` }));
   return [
@@ -141,7 +141,7 @@ for (const unit of ["the", "ab", "1234567890", " ", "é", "!?", "語"]) {
   });
 }
 
-Deno.test("Encoder asks whether to go on at every window, and stops where it is told to", () => {
+Deno.test("Encoder asks whether to go on at every span, and stops where it is told to", () => {
   const tokenizer = loadTokenizer(DEMO_DIR);
   const text = "the".repeat(2 ** 18);
   let asked = 0;

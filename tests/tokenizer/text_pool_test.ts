@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { EngineUnavailableError, RequestError } from "../../src/core/errors.ts";
-import { runTextJob, type TextJob, type TextOutcome } from "../../src/tokenizer/text_jobs.ts";
+import { runTextTask, type TextOutcome, type TextTask } from "../../src/tokenizer/text_tasks.ts";
 import { TextPool, type TextPoolOptions } from "../../src/tokenizer/text_pool.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
 import type { HostedWorker, ToWorker } from "../../src/tokenizer/worker_messages.ts";
-import { SHORT_JOB_UNITS } from "../../src/tokenizer/worker_lanes.ts";
+import { SHORT_TASK_CHARS } from "../../src/tokenizer/worker_lanes.ts";
 import { DEMO_DIR } from "./shared_data.ts";
 
 const tokenizer = loadTokenizer(DEMO_DIR);
@@ -45,7 +45,7 @@ for (
     await withPool({ tokenizeDeadlineMs: 600_000 }, async (pool) => {
       const text = fill(unit, numChars);
       const long = pool.encode([text]);
-      const short = pool.encode([fill("a b ", SHORT_JOB_UNITS)]);
+      const short = pool.encode([fill("a b ", SHORT_TASK_CHARS)]);
       const inline = pool.encode(["Hi"]);
       assertEquals(await orderOf({ long, turns: turns(20), short, inline }), [
         "inline",
@@ -122,11 +122,11 @@ Deno.test("TextPool refuses what is too long or takes too long, with the numbers
   });
 });
 
-Deno.test("runTextJob() stops at the deadline, between two windows and between two texts", () => {
+Deno.test("runTextTask() stops at the deadline, between two spans and between two texts", () => {
   const limits = { deadlineMs: 30, maxChars: 1e9 };
-  const run = (job: TextJob) => {
+  const run = (task: TextTask) => {
     let ms = 0;
-    return [runTextJob(tokenizer, job, () => ms += 10), ms];
+    return [runTextTask(tokenizer, task, () => ms += 10), ms];
   };
   const late: TextOutcome = { type: "limit", message: "takes longer than 30 ms" };
   const options = {};
@@ -139,13 +139,13 @@ Deno.test("runTextJob() stops at the deadline, between two windows and between t
 });
 
 /** A Worker that answers by a script: nothing at all, or an end. */
-class FakeWorker implements HostedWorker<string, TextJob, TextOutcome> {
-  onmessage: HostedWorker<string, TextJob, TextOutcome>["onmessage"] = null;
-  onerror: HostedWorker<string, TextJob, TextOutcome>["onerror"] = null;
+class FakeWorker implements HostedWorker<string, TextTask, TextOutcome> {
+  onmessage: HostedWorker<string, TextTask, TextOutcome>["onmessage"] = null;
+  onerror: HostedWorker<string, TextTask, TextOutcome>["onerror"] = null;
 
   constructor(readonly dies: () => boolean) {}
 
-  postMessage(message: ToWorker<string, TextJob>): void {
+  postMessage(message: ToWorker<string, TextTask>): void {
     queueMicrotask(() => {
       if (message.type === "load") {
         this.onmessage?.(new MessageEvent("message", { data: { type: "loaded" } }));

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { WorkerHost, type WorkerHostOptions } from "../../src/tokenizer/worker_host.ts";
-import { SHORT_JOB_UNITS, WorkerLanes } from "../../src/tokenizer/worker_lanes.ts";
+import { SHORT_TASK_CHARS, WorkerLanes } from "../../src/tokenizer/worker_lanes.ts";
 import type { FromWorker, HostedWorker, ToWorker } from "../../src/tokenizer/worker_messages.ts";
 
 interface Request {
@@ -137,7 +137,7 @@ Deno.test("WorkerHost.load() says why a Worker cannot be used", async () => {
   for (const { host } of [refused, hanging, crashing]) host.close();
 });
 
-Deno.test("WorkerHost fails the jobs of a Worker that does not start, each by itself", async () => {
+Deno.test("WorkerHost fails the tasks of a Worker that does not start, each by itself", async () => {
   const { host, workers } = createHost(() => "crash");
   const outcomes = await Promise.all(["a", "b"].map((text) => host.run(request(text))));
   assertEquals(outcomes.map(({ type }) => type), ["failed", "failed"]);
@@ -145,7 +145,7 @@ Deno.test("WorkerHost fails the jobs of a Worker that does not start, each by it
   host.close();
 });
 
-Deno.test("WorkerHost refuses more jobs than may wait", async () => {
+Deno.test("WorkerHost refuses more tasks than may wait", async () => {
   const { host } = createHost(wellBehaved, { maxWaiting: 2 });
   const texts = ["a", "b", "c", "d"];
   const outcomes = await Promise.all(texts.map((text) => host.run(request(text))));
@@ -153,7 +153,7 @@ Deno.test("WorkerHost refuses more jobs than may wait", async () => {
   host.close();
 });
 
-Deno.test("WorkerHost.close() ends jobs under way, waiting and later", async () => {
+Deno.test("WorkerHost.close() ends tasks under way, waiting and later", async () => {
   const { host } = createHost();
   const renders = ["hang", "b"].map((text) => host.run(request(text)));
   host.close();
@@ -163,17 +163,17 @@ Deno.test("WorkerHost.close() ends jobs under way, waiting and later", async () 
   assertEquals(outcomes.map(({ type }) => type), ["stopping", "stopping", "stopping"]);
 });
 
-Deno.test("WorkerHost refuses a job whose text does not fit beside those that wait", async () => {
-  const { host } = createHost(wellBehaved, { maxWaitingUnits: 10 });
+Deno.test("WorkerHost refuses a task whose text does not fit beside those that wait", async () => {
+  const { host } = createHost(wellBehaved, { maxWaitingChars: 10 });
   // The first is under way at once, and one alone may be as long as it likes.
-  const units = [5, 20, 1, 1];
-  const outcomes = await Promise.all(units.map((units) => host.run(request("a"), units)));
+  const numChars = [5, 20, 1, 1];
+  const outcomes = await Promise.all(numChars.map((numChars) => host.run(request("a"), numChars)));
   assertEquals(outcomes.map(({ type }) => type), ["rendered", "rendered", "busy", "busy"]);
   assertEquals((await host.run(request("a"), 10)).type, "rendered");
   host.close();
 });
 
-Deno.test("WorkerLanes does short jobs while a long one hangs, and starts a lane when needed", async () => {
+Deno.test("WorkerLanes does short tasks while a long one hangs, and starts a lane when needed", async () => {
   const made: ReturnType<typeof createHost>[] = [];
   const lanes = new WorkerLanes(() => {
     made.push(createHost());
@@ -184,9 +184,9 @@ Deno.test("WorkerLanes does short jobs while a long one hangs, and starts a lane
   assertEquals(spawned(), [1, 0]);
   const order: string[] = [];
   const note = (name: string) => ({ type }: { type: string }) => order.push(`${name} ${type}`);
-  const long = lanes.run(request("hang"), SHORT_JOB_UNITS + 1).then(note("long"));
+  const long = lanes.run(request("hang"), SHORT_TASK_CHARS + 1).then(note("long"));
   await Promise.all(
-    ["a", "b"].map((text) => lanes.run(request(text), SHORT_JOB_UNITS).then(note("short"))),
+    ["a", "b"].map((text) => lanes.run(request(text), SHORT_TASK_CHARS).then(note("short"))),
   );
   assertEquals(order, ["short rendered", "short rendered"]);
   await long;

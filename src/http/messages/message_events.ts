@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { ErrorData } from "../../core/errors.ts";
-import type { Choice } from "../answer_format.ts";
+import type { Choice } from "../choice_writer.ts";
 import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
-import { type AnswerEvents, type AnswerShape, type Run, usageOf } from "../job.ts";
+import { type AnswerEvents, type ResponseWriter, type RunningJob, usageOf } from "../job.ts";
 import { givenUp } from "../refusals.ts";
 import { messageErrorBody } from "./message_errors.ts";
 
@@ -28,17 +28,17 @@ export interface MessageOptions {
 const PING = { type: "ping" };
 
 /** The answers of `/v1/messages`: one message, or the events that build it. */
-export function messageShape(options: MessageOptions): AnswerShape {
+export function messagesWriter(options: MessageOptions): ResponseWriter {
   return {
     style: { namesEvents: true, endsWithDone: false, keepAlive: PING },
     takesDeltas: true,
-    whole: (run, choices) => {
-      const events = new MessageEvents(run, options);
+    whole: (running, choices) => {
+      const events = new MessageEvents(running, options);
       events.next(choices);
       events.end();
       return events.message;
     },
-    events: (run) => new MessageEvents(run, options),
+    events: (running) => new MessageEvents(running, options),
   };
 }
 
@@ -52,7 +52,7 @@ export function messageShape(options: MessageOptions): AnswerShape {
  * whole message is what its stream would have built.
  */
 export class MessageEvents implements AnswerEvents {
-  readonly #run: Run;
+  readonly #running: RunningJob;
   readonly #options: MessageOptions;
   readonly #reader = new ChatPartReader();
   readonly #content: ContentBlock[] = [];
@@ -60,14 +60,14 @@ export class MessageEvents implements AnswerEvents {
   #hasStarted = false;
   #end: Extract<ChatPart, { type: "end" }> | undefined;
 
-  constructor(run: Run, options: MessageOptions) {
-    this.#run = run;
+  constructor(running: RunningJob, options: MessageOptions) {
+    this.#running = running;
     this.#options = options;
   }
 
   /** The message so far. */
   get message(): object {
-    const { id, model } = this.#run.envelope;
+    const { id, model } = this.#running.envelope;
     const isOver = this.#end !== undefined;
     return {
       id,
@@ -76,7 +76,7 @@ export class MessageEvents implements AnswerEvents {
       ...this.#stop(),
       ...{ stop_details: null, container: null, diagnostics: null },
       usage: { ...this.#usage(), service_tier: "standard" },
-      ...(isOver ? this.#run.explanation() : {}),
+      ...(isOver ? this.#running.explanation() : {}),
     };
   }
 
@@ -95,7 +95,7 @@ export class MessageEvents implements AnswerEvents {
     if (this.#end?.reason === "abort") throw givenUp();
     const closing = this.#close();
     const delta = { ...this.#stop(), stop_details: null, container: null };
-    const explanation = this.#run.explanation();
+    const explanation = this.#running.explanation();
     return [
       ...closing,
       { type: "message_delta", delta, usage: this.#usage(), ...explanation },
@@ -174,7 +174,7 @@ export class MessageEvents implements AnswerEvents {
     if (this.#end === undefined) return { stop_reason: null, stop_sequence: null };
     const { reason, stopReason } = this.#end;
     if (reason === "length") {
-      const isCut = this.#run.job.sequences[0]!.params.maxTokens < this.#options.maxTokens;
+      const isCut = this.#running.job.sequences[0]!.params.maxTokens < this.#options.maxTokens;
       const stop_reason = isCut ? "model_context_window_exceeded" : "max_tokens";
       return { stop_reason, stop_sequence: null };
     }
@@ -187,7 +187,7 @@ export class MessageEvents implements AnswerEvents {
   }
 
   #usage() {
-    const usage = usageOf(this.#run);
+    const usage = usageOf(this.#running);
     const { cached_tokens } = usage.prompt_tokens_details;
     const details = usage.completion_tokens_details as
       | { readonly reasoning_tokens: number }

@@ -1,6 +1,6 @@
 import type { Chat, ChatPrompt } from "../chat_job.ts";
 import { extrasOf } from "../extra_fields.ts";
-import { askedSchema } from "../grammar_fields.ts";
+import { schemaConstraint } from "../grammar_fields.ts";
 import { invalid, quoted, required } from "../refusals.ts";
 import type { ServedModel } from "../services.ts";
 import { type TemplateVariables, templateVariablesOf } from "../thinking_fields.ts";
@@ -31,7 +31,9 @@ export function toChat(request: MessagesRequest, model: ServedModel): Chat {
   return {
     ...toPrompt(request, model),
     fields,
-    asked: format ? askedSchema(format.schema, "output_config.format", fields) : undefined,
+    constraint: format
+      ? schemaConstraint(format.schema, "output_config.format", fields)
+      : undefined,
     maxTokens: request.max_tokens,
     isCutToContext: true,
     numLogprobs: undefined,

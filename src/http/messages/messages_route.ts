@@ -7,7 +7,7 @@ import { readJson } from "../read_json.ts";
 import { invalid, quoted } from "../refusals.ts";
 import { servedName } from "../served_model.ts";
 import type { Services } from "../services.ts";
-import { messageShape } from "./message_events.ts";
+import { messagesWriter } from "./message_events.ts";
 import { ignoredFields, toChat, toPrompt } from "./messages_chat.ts";
 import { CountTokensRequest, MessagesRequest, UNSUPPORTED_IN_MESSAGES } from "./messages_schema.ts";
 
@@ -27,12 +27,12 @@ export function messagesRoute(services: Services): Handler {
     const model = servedName(request.model, services.model);
     tellIgnored(c, ignoredFields(request, services.model));
     const chat = toChat(request, services.model);
-    const { format, ...job } = await chatJob(chat, services, { model, meter });
+    const { choiceWriter, ...job } = await chatJob(chat, services, { model, meter });
     const options = { requestId: c.get("requestId"), maxTokens: request.max_tokens };
     return await answer(c, services, {
       ...job,
-      format: { ...format, idPrefix: "msg_" },
-      shape: messageShape(options),
+      choiceWriter: { ...choiceWriter, idPrefix: "msg_" },
+      responseWriter: messagesWriter(options),
     });
   };
 }

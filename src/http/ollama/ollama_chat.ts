@@ -1,7 +1,7 @@
 import type { Chat, ChatPrompt } from "../chat_job.ts";
 import { toChatMessages } from "../chat_schema.ts";
 import { extrasOf } from "../extra_fields.ts";
-import { type AskedFormat, askedSchema } from "../grammar_fields.ts";
+import { type OutputConstraint, schemaConstraint } from "../grammar_fields.ts";
 import { invalid, noText, unsupported } from "../refusals.ts";
 import { requireReady } from "../served_model.ts";
 import type { ServedModel, Services } from "../services.ts";
@@ -22,7 +22,7 @@ import type {
  */
 export function chatOf(request: OllamaChatRequest, services: Services): Chat {
   const tools = request.tools ?? [];
-  if (tools.length > 0 && services.tools.format === undefined) {
+  if (tools.length > 0 && services.tools.notation === undefined) {
     throw unsupported("tools", `${request.model} does not support tools: its template has none`);
   }
   return {
@@ -62,7 +62,7 @@ export function parametersOf(
   return {
     fields,
     variables: variablesOf(request, services.model),
-    asked: askedOf(request, fields),
+    constraint: constraintOf(request, fields),
     maxTokens: (options.num_predict ?? 0) > 0 ? options.num_predict : undefined,
     isCutToContext: true,
     numLogprobs: request.logprobs === true ? request.top_logprobs ?? 0 : undefined,
@@ -79,11 +79,12 @@ export function checkContext(
   engine: Services["engine"],
 ): void {
   const { maxModelLen } = requireReady(engine);
-  const asked = options?.num_ctx;
-  if (asked === undefined || asked === null || asked <= maxModelLen) return;
+  const numContextTokens = options?.num_ctx;
+  if (numContextTokens === undefined || numContextTokens === null) return;
+  if (numContextTokens <= maxModelLen) return;
   throw invalid(
     "options.num_ctx",
-    `options.num_ctx must be at most ${maxModelLen}, the model's context here, got ${asked}`,
+    `options.num_ctx must be at most ${maxModelLen}, the model's context here, got ${numContextTokens}`,
   );
 }
 
@@ -114,12 +115,12 @@ function samplingOf(options: OllamaOptions) {
   );
 }
 
-function askedOf(
+function constraintOf(
   { format }: OllamaCommon,
   fields: Readonly<Record<string, unknown>>,
-): AskedFormat | undefined {
+): OutputConstraint | undefined {
   if (format === undefined || format === null || format === "") return undefined;
-  return askedSchema(format === "json" ? undefined : format, "format", fields);
+  return schemaConstraint(format === "json" ? undefined : format, "format", fields);
 }
 
 /** `think` as the variables that the model's template reads. */

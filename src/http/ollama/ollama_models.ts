@@ -69,7 +69,7 @@ export function ollamaShowRoute(services: Services): Handler {
       capabilities: [
         ...(model.isHeadless === true ? [] : ["completion"]),
         ...(model.embedding !== undefined && "pooling" in model.embedding ? ["embedding"] : []),
-        ...(tools.format === undefined ? [] : ["tools"]),
+        ...(tools.notation === undefined ? [] : ["tools"]),
         ...(model.thinking === undefined ? [] : ["thinking"]),
       ],
       modified_at,

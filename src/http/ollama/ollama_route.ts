@@ -1,9 +1,9 @@
 import type { Handler } from "hono";
 import { answer } from "../answer.ts";
-import { chatFormat } from "../chat_format.ts";
+import { chatChoices } from "../chat_choices.ts";
 import { type Chat, chatJob } from "../chat_job.ts";
 import { GenerationMeter } from "../generation_meter.ts";
-import { compileAsked } from "../grammar_fields.ts";
+import { compileConstraint } from "../grammar_fields.ts";
 import type { Job } from "../job.ts";
 import { checkPromptChars, fitMaxTokens } from "../prompt_limits.ts";
 import { readJson } from "../read_json.ts";
@@ -17,7 +17,7 @@ import {
   OllamaGenerateRequest,
   UNSUPPORTED_IN_OLLAMA,
 } from "./ollama_schema.ts";
-import { loadedAnswer, type OllamaKind, ollamaShape } from "./ollama_shape.ts";
+import { loadedAnswer, type OllamaKind, ollamaWriter } from "./ollama_writer.ts";
 
 /** Programs written for Ollama's documented calls send JSON under curl's own type. */
 const READ_OPTIONS = { takesForms: true };
@@ -57,16 +57,20 @@ export function ollamaGenerateRoute(services: Services): Handler {
   };
 }
 
-function shaped({ format, ...job }: Job, kind: OllamaKind): Job {
-  return { ...job, format: { ...format, idPrefix: "ollama-" }, shape: ollamaShape(kind) };
+function shaped({ choiceWriter, ...job }: Job, kind: OllamaKind): Job {
+  return {
+    ...job,
+    choiceWriter: { ...choiceWriter, idPrefix: "ollama-" },
+    responseWriter: ollamaWriter(kind),
+  };
 }
 
 /** A prompt as it is, which the answer goes on from. */
 async function rawJob(
   prompt: string,
-  { fields, asked, maxTokens: wanted, numLogprobs }: Pick<
+  { fields, constraint, maxTokens: wanted, numLogprobs }: Pick<
     Chat,
-    "fields" | "asked" | "maxTokens" | "numLogprobs"
+    "fields" | "constraint" | "maxTokens" | "numLogprobs"
   >,
   { engine, text, model: served, grammars, nextSeed }: Services,
   { model, meter }: Pick<Job, "model" | "meter">,
@@ -78,20 +82,20 @@ async function rawJob(
   const fallback = wanted ?? maxModelLen;
   const room = { maxTokens: undefined, fallback };
   const maxTokens = fitMaxTokens(ids!.length, "prompt", maxModelLen, room);
-  const grammar = await meter.compile(() => compileAsked(asked, grammars));
+  const grammar = await meter.compile(() => compileConstraint(constraint, grammars));
   const context = { defaults, text, nextSeed, maxTokens, vocabSize, numLogprobs };
   const sequences = toSamplingParams(fields, context).map((params) => ({
     prompt: ids!,
     params,
     ...grammar,
   }));
-  const format = chatFormat({ text, hasLogprobs: numLogprobs !== undefined });
+  const choiceWriter = chatChoices({ text, hasLogprobs: numLogprobs !== undefined });
   return {
     model,
     request: fields,
     prompts: [ids!],
     sequences,
-    format: { ...format, continuesPrompt: true },
+    choiceWriter: { ...choiceWriter, continuesPrompt: true },
     meter,
   };
 }

@@ -1,7 +1,7 @@
 import type { ErrorData } from "../../core/errors.ts";
-import type { Choice } from "../answer_format.ts";
+import type { Choice } from "../choice_writer.ts";
 import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
-import type { AnswerEvents, AnswerShape, Run } from "../job.ts";
+import type { AnswerEvents, ResponseWriter, RunningJob } from "../job.ts";
 import { newId } from "../new_id.ts";
 import { givenUp } from "../refusals.ts";
 import {
@@ -25,18 +25,18 @@ interface OpenItem {
 }
 
 /** The answers of `/v1/responses`: one response, or the events that build it. */
-export function responseShape(request: ResponsesRequest): AnswerShape {
+export function responsesWriter(request: ResponsesRequest): ResponseWriter {
   return {
     style: { namesEvents: true, endsWithDone: false },
     takesDeltas: true,
-    whole: (run, choices) => {
-      const events = new ResponseEvents(run, request);
+    whole: (running, choices) => {
+      const events = new ResponseEvents(running, request);
       events.begin();
       events.next(choices);
       events.end();
       return events.response;
     },
-    events: (run) => new ResponseEvents(run, request),
+    events: (running) => new ResponseEvents(running, request),
   };
 }
 
@@ -49,7 +49,7 @@ export function responseShape(request: ResponsesRequest): AnswerShape {
  * response is what its stream would have built.
  */
 export class ResponseEvents implements AnswerEvents {
-  readonly #run: Run;
+  readonly #running: RunningJob;
   readonly #request: ResponsesRequest;
   readonly #thoughts: TextKind;
   readonly #namespaced: ReadonlyMap<string, FunctionName>;
@@ -60,8 +60,8 @@ export class ResponseEvents implements AnswerEvents {
   #sequence = 0;
   #response: object = {};
 
-  constructor(run: Run, request: ResponsesRequest) {
-    this.#run = run;
+  constructor(running: RunningJob, request: ResponsesRequest) {
+    this.#running = running;
     this.#request = request;
     this.#namespaced = namespacedOf(request.tools);
     this.#thoughts = summaryOf(request) === undefined ? REASONING : SUMMARY;
@@ -179,7 +179,7 @@ export class ResponseEvents implements AnswerEvents {
   }
 
   #whole(type: string, progress: ResponseProgress): object {
-    this.#response = responseObject(this.#run, this.#request, progress);
+    this.#response = responseObject(this.#running, this.#request, progress);
     return this.#event(type, { response: this.#response });
   }
 

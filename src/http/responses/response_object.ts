@@ -1,5 +1,5 @@
 import type { Usage } from "../collector.ts";
-import { type Run, usageOf } from "../job.ts";
+import { type RunningJob, usageOf } from "../job.ts";
 import type { OutputItem } from "./response_items.ts";
 import { repeatedTools } from "./response_tools.ts";
 import type { ResponsesRequest } from "./responses_schema.ts";
@@ -14,11 +14,11 @@ export interface ResponseProgress {
 
 /** A response with the settings that its request had, or that hold where it had none. */
 export function responseObject(
-  run: Run,
+  running: RunningJob,
   request: ResponsesRequest,
   { status, output, error, incomplete_details }: ResponseProgress,
 ): object {
-  const { id, created, model } = run.envelope;
+  const { id, created, model } = running.envelope;
   const isOver = status !== "in_progress";
   return {
     id,
@@ -30,15 +30,15 @@ export function responseObject(
     incomplete_details: incomplete_details ?? null,
     model,
     output,
-    usage: isOver ? toUsage(usageOf(run)) : null,
-    ...settingsOf(run, request),
-    ...(isOver ? run.explanation() : {}),
+    usage: isOver ? toUsage(usageOf(running)) : null,
+    ...settingsOf(running, request),
+    ...(isOver ? running.explanation() : {}),
   };
 }
 
-function settingsOf(run: Run, request: ResponsesRequest) {
+function settingsOf(running: RunningJob, request: ResponsesRequest) {
   const { reasoning, text } = request;
-  const { temperature, topP } = run.job.sequences[0]!.params;
+  const { temperature, topP } = running.job.sequences[0]!.params;
   return {
     background: false,
     instructions: request.instructions ?? null,

@@ -1,6 +1,6 @@
 import type { Chat, ChatPrompt } from "../chat_job.ts";
 import { extrasOf } from "../extra_fields.ts";
-import { type AskedFormat, askedSchema } from "../grammar_fields.ts";
+import { type OutputConstraint, schemaConstraint } from "../grammar_fields.ts";
 import { quoted, required, unsupported } from "../refusals.ts";
 import type { ServedModel } from "../services.ts";
 import { templateVariablesOf } from "../thinking_fields.ts";
@@ -25,7 +25,7 @@ export function toChat(request: ResponsesRequest, model: ServedModel): Chat {
   return {
     ...toPrompt(request, model),
     fields,
-    asked: askedOf(request, fields),
+    constraint: constraintOf(request, fields),
     maxTokens: request.max_output_tokens,
     numLogprobs: undefined,
   };
@@ -61,16 +61,16 @@ function toChoice(choice: ResponsesPrompt["tool_choice"]): ToolFields["tool_choi
   return { type: "function", function: { name } };
 }
 
-function askedOf(
+function constraintOf(
   { text }: ResponsesRequest,
   fields: Chat["fields"],
-): AskedFormat | undefined {
+): OutputConstraint | undefined {
   const format = text?.format;
   if (format === undefined || format === null || format.type === "text") return undefined;
   const schema = format.type === "json_object"
     ? undefined
     : required(format.schema, "text.format.schema");
-  return askedSchema(schema, "text.format", fields);
+  return schemaConstraint(schema, "text.format", fields);
 }
 
 function checkText({ text }: ResponsesPrompt): void {

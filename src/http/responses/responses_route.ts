@@ -8,7 +8,7 @@ import { quoted } from "../refusals.ts";
 import { readJson } from "../read_json.ts";
 import { servedName } from "../served_model.ts";
 import type { Services } from "../services.ts";
-import { responseShape } from "./response_events.ts";
+import { responsesWriter } from "./response_events.ts";
 import { toChat, toPrompt } from "./responses_chat.ts";
 import {
   InputTokensRequest,
@@ -24,11 +24,11 @@ export function responsesRoute(services: Services): Handler {
     const request = await readJson(c, ResponsesRequest, UNSUPPORTED_IN_RESPONSES);
     const model = servedName(request.model, services.model);
     const chat = toChat(request, services.model);
-    const { format, ...job } = await chatJob(chat, services, { model, meter });
+    const { choiceWriter, ...job } = await chatJob(chat, services, { model, meter });
     return await answer(c, services, {
       ...job,
-      format: { ...format, idPrefix: "resp_" },
-      shape: responseShape(request),
+      choiceWriter: { ...choiceWriter, idPrefix: "resp_" },
+      responseWriter: responsesWriter(request),
     });
   };
 }

@@ -1,16 +1,16 @@
 import type { EncodeOptions } from "./encoder.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** What a text job may cost. */
+/** What a text task may cost. */
 export interface TextLimits {
-  /** Time for the whole job, ms. */
+  /** Time for the whole task, ms. */
   readonly deadlineMs: number;
   /** Longest text that ids may be turned into, UTF-16 code units. */
   readonly maxChars: number;
 }
 
 /** Texts to ids, or ids to texts; data, since it goes to a Worker. */
-export type TextJob =
+export type TextTask =
   & { readonly limits: TextLimits }
   & (
     | {
@@ -21,7 +21,7 @@ export type TextJob =
     | { readonly type: "decode"; readonly batch: readonly Uint32Array[] }
   );
 
-/** How a text job ended; data, since it comes from a Worker. */
+/** How a text task ended; data, since it comes from a Worker. */
 export type TextOutcome =
   | { readonly type: "encoded"; readonly ids: readonly Uint32Array<ArrayBuffer>[] }
   | { readonly type: "decoded"; readonly texts: readonly string[] }
@@ -31,31 +31,31 @@ export type TextOutcome =
 /** Ids that are turned into text between two checks of the clock. */
 const DECODE_CHUNK = 8192;
 
-/** Ends a job from within; becomes an outcome in {@link runTextJob}. */
+/** Ends a task from within; becomes an outcome in {@link runTextTask}. */
 class LimitError extends Error {}
 
 /**
- * Does a text job, and stops at its limits.
+ * Does a text task, and stops at its limits.
  *
  * @param clock monotonic time, ms.
  */
-export function runTextJob(
+export function runTextTask(
   tokenizer: Tokenizer,
-  job: TextJob,
+  task: TextTask,
   clock: () => number = () => performance.now(),
 ): TextOutcome {
-  const { deadlineMs, maxChars } = job.limits;
+  const { deadlineMs, maxChars } = task.limits;
   const deadline = clock() + deadlineMs;
   const checkTime = () => {
     if (clock() > deadline) throw new LimitError(`takes longer than ${deadlineMs} ms`);
   };
   try {
-    if (job.type === "encode") {
-      const options = { ...job.options, onProgress: checkTime };
-      return { type: "encoded", ids: job.texts.map((text) => tokenizer.encode(text, options)) };
+    if (task.type === "encode") {
+      const options = { ...task.options, onProgress: checkTime };
+      return { type: "encoded", ids: task.texts.map((text) => tokenizer.encode(text, options)) };
     }
     let left = maxChars;
-    const texts = job.batch.map((ids) => {
+    const texts = task.batch.map((ids) => {
       const text = decode(tokenizer, ids, (numChars) => {
         checkTime();
         if (numChars > left) throw new LimitError(`makes a text of over ${maxChars} characters`);

@@ -3,33 +3,33 @@ import { byteOfCharacter } from "./token_bytes.ts";
 import type { WordCuts } from "./word_cuts.ts";
 
 /** Text that is split into words at once, UTF-16 code units. */
-export const WINDOW_CHARS = 16_384;
+export const SPAN_CHARS = 16_384;
 
 /**
  * Text that must follow a split point before it counts: rules look ahead over a run of white space,
- * and a word may continue beyond the window.
+ * and a word may continue beyond the span.
  */
 const LOOKAHEAD_CHARS = 1024;
 
-/** The result of one window. */
+/** The result of one span. */
 interface Split {
   /** Words in the form that the model takes. */
   readonly words: readonly string[];
-  /** The part of the window that they cover: the next one begins behind it. */
+  /** The part of the span that they cover: the next one begins behind it. */
   readonly numChars: number;
 }
 
 /**
- * Splits a text into words window by window. A window ends at the last split point that the
+ * Splits a text into words span by span. A span ends at the last split point that the
  * pre-tokenizer sets well before its end, and the next begins there, so that the words are those of
- * the whole text. A single word as long as a window ends at an exact cut ({@link WordCuts}) or,
- * where there is none near the window's end, just there.
+ * the whole text. A single word as long as a span ends at an exact cut ({@link WordCuts}) or,
+ * where there is none near the span's end, just there.
  */
-export class Windows {
+export class TextSpans {
   readonly #preTokenizer: PreTokenizer | null;
   readonly #cuts: WordCuts | undefined;
   readonly #isByteLevel: boolean;
-  /** Whether a space is put before each text that has none, so that windows must begin with one. */
+  /** Whether a space is put before each text that has none, so that spans must begin with one. */
   readonly #prefixes: boolean;
 
   constructor(preTokenizer: PreTokenizer | null, cuts: WordCuts | undefined, file: unknown) {
@@ -40,18 +40,18 @@ export class Windows {
     this.#prefixes = preTokenizer !== null && lengthOf(this.#split("x", {}), false) > 1;
   }
 
-  /** @param sectionIndex the section's place in its text, only for its first window. */
+  /** @param sectionIndex the section's place in its text, only for its first span. */
   read(
-    window: string,
+    span: string,
     { isLast, sectionIndex }: { readonly isLast: boolean; readonly sectionIndex?: number },
   ): Split {
-    const words = this.#split(window, sectionIndex === undefined ? {} : { sectionIndex });
-    if (isLast) return { words, numChars: window.length };
-    const surplus = lengthOf(words, this.#isByteLevel) - window.length;
-    // Words that do not spell the window's text give no position in it.
-    if (surplus !== 0 && surplus !== 1) return { words, numChars: window.length };
-    return this.#atSplit(words, window) ?? this.#inLongWord(words, window) ??
-      { words, numChars: window.length };
+    const words = this.#split(span, sectionIndex === undefined ? {} : { sectionIndex });
+    if (isLast) return { words, numChars: span.length };
+    const surplus = lengthOf(words, this.#isByteLevel) - span.length;
+    // Words that do not spell the span's text give no position in it.
+    if (surplus !== 0 && surplus !== 1) return { words, numChars: span.length };
+    return this.#atSplit(words, span) ?? this.#inLongWord(words, span) ??
+      { words, numChars: span.length };
   }
 
   #split(text: string, { sectionIndex }: { readonly sectionIndex?: number }): string[] {
@@ -60,33 +60,33 @@ export class Windows {
     return this.#preTokenizer.pre_tokenize(text, options);
   }
 
-  /** The window up to the last split point with enough text behind it. */
-  #atSplit(words: readonly string[], window: string): Split | undefined {
+  /** The span up to the last split point with enough text behind it. */
+  #atSplit(words: readonly string[], span: string): Split | undefined {
     let numBehind = 0;
     for (let n = words.length - 1; n > 0; n--) {
       numBehind += lengthOf([words[n]!], this.#isByteLevel);
-      const numChars = window.length - numBehind;
-      if (numBehind >= LOOKAHEAD_CHARS && this.#mayBeginAt(window, numChars)) {
+      const numChars = span.length - numBehind;
+      if (numBehind >= LOOKAHEAD_CHARS && this.#mayBeginAt(span, numChars)) {
         return { words: words.slice(0, n), numChars };
       }
     }
     return undefined;
   }
 
-  /** The window up to a cut near the end of its first word, which is almost all of it. */
-  #inLongWord(words: readonly string[], window: string): Split | undefined {
+  /** The span up to a cut near the end of its first word, which is almost all of it. */
+  #inLongWord(words: readonly string[], span: string): Split | undefined {
     const word = words[0]!;
     const numBehind = lengthOf(words.slice(1), this.#isByteLevel);
     if (numBehind >= LOOKAHEAD_CHARS) return undefined;
     const placeOf = (cut: number) =>
-      window.length - numBehind - lengthOf([word.slice(cut)], this.#isByteLevel);
+      span.length - numBehind - lengthOf([word.slice(cut)], this.#isByteLevel);
     const cut = this.#cuts?.lastCut(
       word,
       word.length - LOOKAHEAD_CHARS,
-      (cut) => !this.#isInCharacter(word, cut) && this.#mayBeginAt(window, placeOf(cut)),
+      (cut) => !this.#isInCharacter(word, cut) && this.#mayBeginAt(span, placeOf(cut)),
     );
     return cut === undefined
-      ? { words: [word], numChars: window.length - numBehind }
+      ? { words: [word], numChars: span.length - numBehind }
       : { words: [word.slice(0, cut)], numChars: placeOf(cut) };
   }
 
@@ -95,8 +95,8 @@ export class Windows {
     return this.#isByteLevel && ((byteOfCharacter(word[place]!) ?? 0) & 0xc0) === 0x80;
   }
 
-  #mayBeginAt(window: string, place: number): boolean {
-    return place > 0 && (!this.#prefixes || window[place] === " ");
+  #mayBeginAt(span: string, place: number): boolean {
+    return place > 0 && (!this.#prefixes || span[place] === " ");
   }
 }
 

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { chatFormat } from "../../src/http/chat_format.ts";
+import { chatChoices } from "../../src/http/chat_choices.ts";
 import { FakeText } from "./fake_text.ts";
 
 const text = new FakeText();
@@ -7,7 +7,7 @@ const SCORED = [{ token: 72, logprob: -1, topLogprobs: [], textOffset: 0 }];
 const FINISH = { reason: "stop", stopReason: "END" } as const;
 
 Deno.test("chatFormat() opens with the role and closes with an empty delta", () => {
-  const format = chatFormat({ text, hasLogprobs: false });
+  const format = chatChoices({ text, hasLogprobs: false });
   assertEquals(format.openingChoice(1), {
     index: 1,
     delta: { role: "assistant", content: "" },
@@ -32,7 +32,7 @@ Deno.test("chatFormat() opens with the role and closes with an empty delta", () 
 
 Deno.test("chatFormat() reports log-probabilities and token ids when asked for", () => {
   const promptTokenIds = Uint32Array.of(1, 2);
-  const format = chatFormat({ text, hasLogprobs: true, promptTokenIds });
+  const format = chatChoices({ text, hasLogprobs: true, promptTokenIds });
   assertEquals(format.firstFields, { prompt_token_ids: [1, 2] });
   assertEquals(
     format.wholeChoice({ index: 0, text: "H", tokenIds: [72], scored: SCORED, finish: FINISH }),

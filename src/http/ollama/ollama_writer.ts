@@ -1,28 +1,28 @@
-import type { Choice } from "../answer_format.ts";
+import type { Choice } from "../choice_writer.ts";
 import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
-import type { AnswerShape, Run } from "../job.ts";
+import type { ResponseWriter, RunningJob } from "../job.ts";
 import { ollamaErrorBody } from "./ollama_errors.ts";
 
 /** Whose answers: a message of a chat, or a text. */
 export type OllamaKind = "chat" | "generate";
 
 /** Ollama's answers: one JSON, or one object per line, the last of which has the counts. */
-export function ollamaShape(kind: OllamaKind): AnswerShape {
+export function ollamaWriter(kind: OllamaKind): ResponseWriter {
   return {
     style: { namesEvents: false, endsWithDone: false, isLines: true },
     takesDeltas: true,
-    whole: (run, choices) => {
+    whole: (running, choices) => {
       const reader = new ChatPartReader();
       const parts = choices.flatMap((choice) => reader.read(choice));
       return {
-        ...head(run),
+        ...head(running),
         ...bodyOf(kind, parts),
         ...logprobsOf(choices),
-        ...endOf(run, parts),
-        ...run.explanation(),
+        ...endOf(running, parts),
+        ...running.explanation(),
       };
     },
-    events: (run) => {
+    events: (running) => {
       const reader = new ChatPartReader();
       let end: readonly ChatPart[] = [];
       return {
@@ -34,10 +34,15 @@ export function ollamaShape(kind: OllamaKind): AnswerShape {
             const logprobs = logprobsOf([choice]);
             const isSilent = parts.every(({ type }) => type === "end");
             if (isSilent && Object.keys(logprobs).length === 0) return [];
-            return [{ ...head(run), ...bodyOf(kind, parts), ...logprobs, done: false }];
+            return [{ ...head(running), ...bodyOf(kind, parts), ...logprobs, done: false }];
           }),
         end: () => [
-          { ...head(run), ...bodyOf(kind, []), ...endOf(run, end), ...run.explanation() },
+          {
+            ...head(running),
+            ...bodyOf(kind, []),
+            ...endOf(running, end),
+            ...running.explanation(),
+          },
         ],
         fail: (error) => [ollamaErrorBody(error)],
       };
@@ -56,7 +61,7 @@ export function loadedAnswer(kind: OllamaKind, model: string): object {
   };
 }
 
-function head({ envelope }: Run) {
+function head({ envelope }: RunningJob) {
   return { model: envelope.model, created_at: new Date().toISOString() };
 }
 
@@ -100,7 +105,7 @@ function logprobsOf(choices: readonly Choice[]) {
 }
 
 /** Reason, counts, and times in ns. */
-function endOf({ job, collector }: Run, parts: readonly ChatPart[]) {
+function endOf({ job, collector }: RunningJob, parts: readonly ChatPart[]) {
   const end = parts.find((part) => part.type === "end");
   const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
   const { promptMs, predictedMs } = job.meter.times();

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { chatFormat } from "../../src/http/chat_format.ts";
-import { completionsFormat } from "../../src/http/completions_format.ts";
+import { chatChoices } from "../../src/http/chat_choices.ts";
+import { completionChoices } from "../../src/http/completion_choices.ts";
 import { FakeText } from "./fake_text.ts";
 
 const BASE = {
@@ -13,20 +13,20 @@ const BASE = {
 const FINISH = { reason: "length", stopReason: null } as const;
 
 Deno.test("completionsFormat() opens with nothing unless the prompt is echoed or ids are sent", () => {
-  assertEquals(completionsFormat(BASE).openingChoice(0), undefined);
-  const echoing = completionsFormat({ ...BASE, echoedTexts: ["one", "two"] });
+  assertEquals(completionChoices(BASE).openingChoice(0), undefined);
+  const echoing = completionChoices({ ...BASE, echoedTexts: ["one", "two"] });
   assertEquals(echoing.openingChoice(3), {
     index: 3,
     text: "two",
     logprobs: null,
     finish_reason: null,
   });
-  const sending = completionsFormat({ ...BASE, sendsTokenIds: true });
+  const sending = completionChoices({ ...BASE, sendsTokenIds: true });
   assertEquals(sending.openingChoice(1)?.prompt_token_ids, [1]);
 });
 
 Deno.test("completionsFormat() puts the echoed prompt of the right sample before the text", () => {
-  const format = completionsFormat({ ...BASE, echoedTexts: ["one", "two"], sendsTokenIds: true });
+  const format = completionChoices({ ...BASE, echoedTexts: ["one", "two"], sendsTokenIds: true });
   const whole = { text: "!", tokenIds: [33], scored: [], finish: FINISH };
   assertEquals(format.wholeChoice({ index: 1, ...whole }).text, "one!");
   assertEquals(format.wholeChoice({ index: 2, ...whole }), {
@@ -41,6 +41,6 @@ Deno.test("completionsFormat() puts the echoed prompt of the right sample before
 });
 
 Deno.test("completionsFormat() goes on from the prompt, a chat begins a turn of its own", () => {
-  assertEquals(completionsFormat(BASE).continuesPrompt, true);
-  assertEquals(chatFormat({ text: BASE.text, hasLogprobs: false }).continuesPrompt, false);
+  assertEquals(completionChoices(BASE).continuesPrompt, true);
+  assertEquals(chatChoices({ text: BASE.text, hasLogprobs: false }).continuesPrompt, false);
 });

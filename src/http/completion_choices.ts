@@ -1,8 +1,8 @@
 import type { TokenId } from "../core/ids.ts";
-import { type AnswerFormat, saysSomething } from "./answer_format.ts";
+import { type ChoiceWriter, saysSomething } from "./choice_writer.ts";
 import {
   type CompletionLogprobs,
-  type PromptLogprobsAsked,
+  type PromptLogprobsOptions,
   PromptReadings,
 } from "./prompt_readings.ts";
 import { completionLogprobs } from "./openai_logprobs.ts";
@@ -10,7 +10,7 @@ import type { ScoredToken, TextPiece } from "./sequence_text.ts";
 import type { TextPort } from "./text_port.ts";
 
 /** The options of a completions request that shape its answer. */
-export interface CompletionsFormatOptions {
+export interface CompletionChoicesOptions {
   readonly text: TextPort;
   readonly hasLogprobs: boolean;
   readonly sendsTokenIds: boolean;
@@ -21,18 +21,19 @@ export interface CompletionsFormatOptions {
   /** Choices per prompt; choice `i` belongs to prompt `i / numSamples`. */
   readonly numSamples: number;
   /** The log-probabilities of the prompts; absent: none. */
-  readonly asked?: PromptLogprobsAsked;
+  readonly promptLogprobs?: PromptLogprobsOptions;
 }
 
 /** What of the options says how prompts are echoed and scored. */
 type PromptParts = Pick<
-  CompletionsFormatOptions,
-  "text" | "hasLogprobs" | "prompts" | "echoedTexts" | "numSamples" | "asked"
+  CompletionChoicesOptions,
+  "text" | "hasLogprobs" | "prompts" | "echoedTexts" | "numSamples" | "promptLogprobs"
 >;
 
 /** The text and the log-probabilities of prompts, by the sequence that they stand before. */
 function promptParts(options: PromptParts) {
-  const { text: vocabulary, hasLogprobs, prompts, echoedTexts, numSamples, asked = {} } = options;
+  const { text: vocabulary, hasLogprobs, prompts, echoedTexts, numSamples, promptLogprobs = {} } =
+    options;
   const texts = prompts.map((tokens, i) => ({ tokens, text: echoedTexts?.[i] ?? "" }));
   const readings = new PromptReadings(vocabulary, texts, numSamples);
   const echoed = (index: number) => texts[Math.floor(index / numSamples)]!.text;
@@ -40,9 +41,13 @@ function promptParts(options: PromptParts) {
     echoed,
     observe: (piece: TextPiece) => readings.observe(piece),
     logprobs: (index: number) =>
-      asked.echoed === undefined ? undefined : readings.echoed(index, asked.echoed),
+      promptLogprobs.echoed === undefined
+        ? undefined
+        : readings.echoed(index, promptLogprobs.echoed),
     listed: (index: number) =>
-      asked.listed === undefined ? {} : { prompt_logprobs: readings.listed(index, asked.listed) },
+      promptLogprobs.listed === undefined
+        ? {}
+        : { prompt_logprobs: readings.listed(index, promptLogprobs.listed) },
     /** Those of an answer's own tokens, which go on where the prompt ends. */
     own: (index: number, scored: readonly ScoredToken[]) => {
       if (!hasLogprobs) return null;
@@ -54,7 +59,7 @@ function promptParts(options: PromptParts) {
 }
 
 /** Answers of `/v1/completions`. */
-export function completionsFormat(options: CompletionsFormatOptions): AnswerFormat {
+export function completionChoices(options: CompletionChoicesOptions): ChoiceWriter {
   const { sendsTokenIds, prompts, echoedTexts, numSamples } = options;
   const prompt = promptParts(options);
   function ids(tokenIds: readonly TokenId[]) {
@@ -71,7 +76,7 @@ export function completionsFormat(options: CompletionsFormatOptions): AnswerForm
     firstFields: {},
     continuesPrompt: true,
     sendsTokenIds,
-    scoresStopToken: options.asked?.echoed !== undefined,
+    scoresStopToken: options.promptLogprobs?.echoed !== undefined,
     observe: prompt.observe,
     openingChoice: (index) =>
       echoedTexts === undefined && !sendsTokenIds ? undefined : {

@@ -22,10 +22,10 @@ export function saysSomething(
 export type Choice = Readonly<Record<string, unknown>>;
 
 /**
- * The shape of an endpoint's answers. Everything else, from admission to usage, is shared
+ * Writes the choices of an endpoint's answers. Everything else, from admission to usage, is shared
  * (`answer.ts`).
  */
-export interface AnswerFormat {
+export interface ChoiceWriter {
   /** Begins the ids of answers, such as `chatcmpl-`. */
   readonly idPrefix: string;
   /** `object` of an answer in one piece, and of a chunk. */

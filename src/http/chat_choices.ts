@@ -1,11 +1,11 @@
 import type { TokenId } from "../core/ids.ts";
-import { type AnswerFormat, saysSomething } from "./answer_format.ts";
+import { type ChoiceWriter, saysSomething } from "./choice_writer.ts";
 import { chatLogprobs } from "./openai_logprobs.ts";
 import type { ScoredToken } from "./sequence_text.ts";
 import type { TextPort } from "./text_port.ts";
 
 /** The options of a chat request that shape its answer. */
-export interface ChatFormatOptions {
+export interface ChatChoicesOptions {
   readonly text: TextPort;
   readonly hasLogprobs: boolean;
   /** Present when token ids are to be reported. */
@@ -13,7 +13,7 @@ export interface ChatFormatOptions {
 }
 
 /** Answers of `/v1/chat/completions`. */
-export function chatFormat(options: ChatFormatOptions): AnswerFormat {
+export function chatChoices(options: ChatChoicesOptions): ChoiceWriter {
   const { text: vocabulary, hasLogprobs, promptTokenIds } = options;
   const sendsTokenIds = promptTokenIds !== undefined;
   function logprobs(scored: readonly ScoredToken[]) {
