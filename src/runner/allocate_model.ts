@@ -1,7 +1,7 @@
 import { formatByteSize } from "../base/byte_size.ts";
 import { StartupError } from "../core/errors.ts";
 import { smallerHint } from "./does_not_fit.ts";
-import { budgetLimits, type MemoryInputs, planSteps } from "./fit_context.ts";
+import { budgetLimits, type MemoryInputs, stepMemory } from "./fit_context.ts";
 import { kvBudget } from "./memory_budget.ts";
 import { isPoolGiven, type MemoryPlan } from "./plan_memory.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
@@ -61,7 +61,7 @@ function smallerPlan(
   if (isPoolGiven(config) || limit?.isFlag === true || numBlocksOverride < 1) return undefined;
   try {
     const budget = kvBudget({ ...config, numBlocksOverride }, model, budgetLimits(inputs));
-    return planSteps(inputs, budget);
+    return stepMemory(inputs, budget);
   } catch (error) {
     if (error instanceof StartupError) return undefined;
     throw error;

@@ -49,7 +49,7 @@ export interface StepMemory {
 }
 
 /** A budget, and the steps that it is for. */
-export function planSteps(
+export function stepMemory(
   { device, config, model }: Pick<MemoryInputs, "device" | "config" | "model">,
   budget: KvBudget,
 ): StepMemory {
@@ -92,18 +92,18 @@ export function budgetWithin(
 
 /** Bytes of the activations of steps with contexts of at most so many tokens. */
 export function activationBytesFor(inputs: MemoryInputs, maxModelLen: number): number {
-  return stepsForContext(inputs, maxModelLen).activationBytes;
+  return stepMemoryFor(inputs, maxModelLen).activationBytes;
 }
 
 /** The steps for contexts of at most so many tokens. @throws StartupError */
-export function stepsForContext(inputs: MemoryInputs, maxModelLen: number): StepMemory {
-  return planSteps(inputs, { numBlocks: 0, maxNumBlocks: 0, bytes: 0, maxModelLen });
+export function stepMemoryFor(inputs: MemoryInputs, maxModelLen: number): StepMemory {
+  return stepMemory(inputs, { numBlocks: 0, maxNumBlocks: 0, bytes: 0, maxModelLen });
 }
 
 /** Whether the device can bind what attention keeps of a context of so many tokens. */
 function canBind(inputs: MemoryInputs, maxModelLen: number): boolean {
   try {
-    stepsForContext(inputs, maxModelLen);
+    stepMemoryFor(inputs, maxModelLen);
     return true;
   } catch (error) {
     if (error instanceof StartupError) return false;

@@ -9,9 +9,9 @@ import {
   longestWithin,
   type MemoryInputs,
   type MemoryLimit,
-  planSteps,
+  stepMemory,
   type StepMemory,
-  stepsForContext,
+  stepMemoryFor,
 } from "./fit_context.ts";
 import { askedLength, checkKvSettings, type KvBudget, kvBudget } from "./memory_budget.ts";
 import { weightsSize } from "./weights_size.ts";
@@ -40,12 +40,12 @@ export function planMemory(inputs: MemoryInputs): MemoryPlan {
   const { device, config, model, sources } = inputs;
   checkKvSettings(config, model, model.maxPositionEmbeddings);
   // Refuses what no context, however short, changes.
-  stepsForContext(inputs, MIN_CONTEXT);
+  stepMemoryFor(inputs, MIN_CONTEXT);
   const weightBytes = weightsSize(sources, config.quantization, device);
   const limit = memoryLimit(inputs);
   const hasFixedPool = isPoolGiven(config);
   if (limit?.isFlag === true && !hasFixedPool) return planWithin(inputs, limit, weightBytes);
-  const plan = planSteps(
+  const plan = stepMemory(
     inputs,
     withLongestContext(inputs, kvBudget(config, model, budgetLimits(inputs))),
   );
@@ -87,7 +87,7 @@ function planWithin(inputs: MemoryInputs, limit: MemoryLimit, weightBytes: numbe
     throw doesNotFit(inputs, { limit, weightBytes, numTokens: asked ?? MIN_CONTEXT });
   }
   const budget = budgetWithin(inputs, limit.bytes - weightBytes, asked ?? longest);
-  return { ...planSteps(inputs, budget), weightBytes, limit };
+  return { ...stepMemory(inputs, budget), weightBytes, limit };
 }
 
 function memoryLimit({ config, host }: MemoryInputs): MemoryLimit | undefined {
