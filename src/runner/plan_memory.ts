@@ -9,8 +9,8 @@ import {
   longestWithin,
   type MemoryInputs,
   type MemoryLimit,
-  stepMemory,
   type StepMemory,
+  stepMemory,
   stepMemoryFor,
 } from "./fit_context.ts";
 import { askedLength, checkKvSettings, type KvBudget, kvBudget } from "./memory_budget.ts";
