@@ -113,7 +113,7 @@ export interface HiddenReadouts {
   readonly logits: (inputs: GraphInputs) => KernelCall<StepDims>[];
   /**
    * Adds the step's runs of rows, each after the final norm, to the rows of the buffer `last`: f32
-   * [P, E]. The norm overwrites the hidden states, so that nothing can be read afterwards.
+   * [B, E]. The norm overwrites the hidden states, so that nothing can be read afterwards.
    */
   readonly poolings: (inputs: GraphInputs) => KernelCall<PoolDims>[];
 }

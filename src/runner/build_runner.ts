@@ -11,7 +11,7 @@ import { ModelRunner } from "./model_runner.ts";
 import { allocateMemory, type RunnerMemory, stepLimits } from "./runner_memory.ts";
 import { StepPacker } from "./step_packer.ts";
 import { defaultTuning } from "./default_tuning.ts";
-import { RowReader } from "./row_reader.ts";
+import { ReadoutRunner } from "./readout_runner.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { swapLayout } from "./swap_layout.ts";
 import { SwapMemory } from "./swap_memory.ts";
@@ -54,7 +54,7 @@ export async function buildRunner(
     sampled: activations.sampled,
     vocabSize: inputs.model.vocabSize,
     diagnosis: new KvDiagnosis(device),
-    reader: rowReader(inputs, activations, tuning),
+    readouts: readoutRunner(inputs, activations, tuning),
   }, options.onProgress);
 }
 
@@ -69,11 +69,11 @@ async function swapMemory(
 }
 
 /** Reads the hidden states of steps once more, over the same buffers. */
-function rowReader(
+function readoutRunner(
   { device, model, config, weights }: RunnerInputs,
   activations: RunnerMemory["activations"],
   tuning: Tuning,
-): RowReader {
+): ReadoutRunner {
   const inputsOver = (step: DeviceBuffer): GraphInputs => ({
     weight: weights.weight,
     activations: { ...activations, step },
@@ -82,7 +82,7 @@ function rowReader(
     tuning,
   });
   const { logits, segments, sampled } = activations;
-  return new RowReader({
+  return new ReadoutRunner({
     device,
     maxSeqs: config.maxNumSeqs,
     hiddenSize: model.hiddenSize,

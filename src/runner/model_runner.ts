@@ -14,7 +14,7 @@ import type { FurtherRun } from "../device/device.ts";
 import { FurtherStepPacker } from "./further_steps.ts";
 import type { KvDiagnosis } from "./kv_diagnosis.ts";
 import { predictNextDims } from "./predict_next_dims.ts";
-import type { RowReader } from "./row_reader.ts";
+import type { ReadoutRunner } from "./readout_runner.ts";
 import { drawnOutputs, sampledBytes } from "./sampled_rows.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
 import { type StepProgramOptions, StepPrograms } from "./step_programs.ts";
@@ -28,7 +28,7 @@ export interface RunnerComponents extends StepProgramOptions {
   /** Finds where the KV of a failed sequence is not a number. */
   readonly diagnosis?: KvDiagnosis;
   /** Reads scores and sums from hidden states; without it, no chunk may ask for them. */
-  readonly reader?: RowReader;
+  readonly readouts?: ReadoutRunner;
   /** Host memory for blocks; without it, no batch may copy any there. */
   readonly swap?: SwapMemory | undefined;
 }
@@ -172,9 +172,9 @@ export class ModelRunner {
 
   /** These results and what else chunks ask for; a failure stands alone. */
   async #withReadouts(batch: Batch, drawn: readonly ChunkResult[]): Promise<ChunkResult[]> {
-    const { reader } = this.#components;
-    invariant(reader !== undefined, "a chunk asks for scores or sums, and there is no reader");
-    const read = await reader.read(batch, this.#programs.step);
+    const { readouts } = this.#components;
+    invariant(readouts !== undefined, "a chunk asks for scores or sums, and there are no readouts");
+    const read = await readouts.read(batch, this.#programs.step);
     const next = drawn.values();
     return batch.chunks.flatMap((chunk, i) => {
       if (!asksForOutput(chunk)) return [];

@@ -16,15 +16,15 @@ import { putDraw } from "./draw_words.ts";
 import { hasNoToken, logprobOf, sampledBytes, sampledRow, topLogprobs } from "./sampled_rows.ts";
 import { decodesFirst } from "./step_packer.ts";
 
-/** What a reader works with: the buffers of the steps, and what runs over them. */
-export interface RowReaderOptions {
+/** What readouts work with: the buffers of the steps, and what runs over them. */
+export interface ReadoutOptions {
   readonly device: Device;
   /** Most rows that are scored, and runs that are summed up, by one program. */
   readonly maxSeqs: number;
   readonly hiddenSize: number;
   /** u32 [R, SAMPLED_WORDS]. */
   readonly sampled: DeviceBuffer;
-  /** f32 [P, E]. */
+  /** f32 [B, E]. */
   readonly pooled: DeviceBuffer;
   /** Logits and draws of a step's draws, from hidden states that are there. */
   readonly scores: (step: DeviceBuffer) => readonly KernelCall<StepDims>[];
@@ -69,12 +69,12 @@ const FAILED: ChunkOutput = { type: "failed", failure: { numSoundTokens: 0 } };
  * Logits of a long prompt are so never there all at once, and steps without such chunks cost no
  * more.
  */
-export class RowReader {
-  readonly #options: RowReaderOptions;
+export class ReadoutRunner {
+  readonly #options: ReadoutOptions;
   #programs: Programs | undefined;
   #sums: RangeReader | undefined;
 
-  constructor(options: RowReaderOptions) {
+  constructor(options: ReadoutOptions) {
     this.#options = options;
   }
 
