@@ -1,11 +1,11 @@
 /**
- * `deno task bench:decode-steps [--shape NAME] [--quick] [--write]`: what several decode steps in one
- * submission are worth, and recording them ahead.
+ * `deno task bench:decode-steps [--shape NAME] [--quick] [--write]`: what several decode steps in
+ * one submission are worth, and recording them ahead.
  *
  * Requests of one length are decoded by single steps and by 2, 4 and 8 at a time, with and without
- * recording the next plan while the device works, and as the server would choose, in alternating rounds:
- * the median of each, per decode step. A device that computes nothing shows what the host alone takes, in
- * processor time. The last line is JSON.
+ * recording the next plan while the device works, and as the server would choose, in alternating
+ * rounds: the median of each, per decode step. A device that computes nothing shows what the host
+ * alone takes, in processor time. The last line is JSON.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import process from "node:process";
@@ -114,7 +114,7 @@ class DecodeLoop {
     const bounds: StepBounds = steps === "chosen" ? this.#pace.bounds : { maxDecodeSteps: steps };
     const plan: Batch = this.#scheduler.schedule(0, bounds)!;
     this.#scheduler.commit(plan, await this.#runner.run(plan));
-    this.#pace.note(plan, this.#times.end());
+    this.#pace.observe(plan, this.#times.end());
   }
 
   /** Tokens per plan of late. */

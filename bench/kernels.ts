@@ -62,7 +62,7 @@ const QUICK_STEPS: readonly StepShape[] = [
 const PROFILED_STEPS = 5;
 
 /** Constants that say where a layer lies in the buffers of its KV, and nothing of what is done. */
-const PLACES = new Set(["ROW", "ROW_LOADS"]);
+const PLACES = new Set(["LAYER_OFFSET", "LAYER_OFFSET_LOADS"]);
 
 /** Calls that differ in nothing but their buffers and places in them, by label and kernel. */
 export function groupCalls(calls: readonly KernelCall<StepDims>[]): KernelCall<StepDims>[][] {

@@ -22,7 +22,7 @@ const NUM_ROUNDS = IS_QUICK ? 2 : 10;
 const LENGTHS = IS_QUICK ? [256] : [256, 2048, 16_384];
 const DEMO_DIR = new URL("../models/demo", import.meta.url).pathname;
 const BLOCK_SIZE = 16;
-const AGE = { numEvictedBlocks: 0, numResetBlocks: 0, numRestarts: 0 };
+const COUNTERS = { numEvictedBlocks: 0, numResetBlocks: 0, numRestarts: 0 };
 const KINDS = ["hit", "miss", "first"] as const;
 
 const tokenizer = loadTokenizer(DEMO_DIR);
@@ -61,7 +61,7 @@ function prompt({ number, date, turns }: Talk, length: number): FoundPrompt {
   const origin: PromptOrigin = { messages, variables: {}, numChars };
   const ids = Uint32Array.from(idsOf(contents));
   return {
-    ...{ owner: undefined, scope: undefined, ids, origin, isRead: false, age: AGE },
+    ...{ owner: undefined, scope: undefined, ids, origin, isRead: false, counters: COUNTERS },
     numCachedTokens: 0,
     blockSize: BLOCK_SIZE,
   };

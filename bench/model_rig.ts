@@ -2,7 +2,7 @@ import type { StepDims } from "../kernels/step.ts";
 import type { Model } from "../models/model.ts";
 import type { Batch, ScheduledChunk } from "../src/core/batch.ts";
 import type { EngineConfig } from "../src/core/engine_config.ts";
-import { numSlabsFor, slabBytesOf, type SlotLayout } from "../src/core/slot_layout.ts";
+import { type KvBufferLayout, numSlabsFor, slabBytesOf } from "../src/core/kv_buffers.ts";
 import type { Device } from "../src/device/device.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import { buildRunner, type RunnerOptions } from "../src/runner/build_runner.ts";
@@ -38,7 +38,7 @@ export interface StepTimes {
 
 /** The pool of a rig, in which every sequence keeps all blocks of its context in each cache group. */
 export interface RigPool {
-  readonly layout: SlotLayout;
+  readonly layout: KvBufferLayout;
   readonly numSlabs: number;
 }
 

@@ -89,9 +89,9 @@ export function findRoom(
     return `${what}: the model ends at ${model.maxPositionEmbeddings} tokens`;
   }
   const { layout, numSlabs } = rigPool(model, step);
-  const slotBytes = numSlabs * Math.max(...layout.slabBytes);
-  if (slotBytes > device.maxBindingBytes) {
-    return `${what}: one slot of KV takes ${inMiB(slotBytes)}, and ` +
+  const bufferBytes = numSlabs * Math.max(...layout.slabBytes);
+  if (bufferBytes > device.maxBindingBytes) {
+    return `${what}: one buffer of KV takes ${inMiB(bufferBytes)}, and ` +
       `${inMiB(device.maxBindingBytes)} can be bound`;
   }
   return lackOfRoom(device, kvBytes(model, step), `KV for ${what}`);

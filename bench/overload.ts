@@ -81,7 +81,7 @@ export function playOverload(
     scheduleConservativeness: 1,
     ...options,
   });
-  scheduler.noteSwapCosts({ tokenMs: 1, storeMsPerMiB: 0, loadMsPerMiB: 0 });
+  scheduler.setSwapCosts({ tokenMs: 1, storeMsPerMiB: 0, loadMsPerMiB: 0 });
   load.forEach((request, i) => scheduler.add(toRequest(request, i)));
   const [begun, ended]: [number[], number[]] = [[], []];
   let [numPositions, numChunks, numSteps] = [0, 0, 0];

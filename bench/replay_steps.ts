@@ -121,7 +121,7 @@ class Replay {
         return;
       }
       case "costs":
-        return this.#scheduler.noteSwapCosts(record.costs);
+        return this.#scheduler.setSwapCosts(record.costs);
       case "plan":
         this.#planned = this.#scheduler.schedule(record.ms, record.bounds);
         assertEquals(this.#planned, record.batch, "the plan is another");

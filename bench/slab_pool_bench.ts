@@ -11,7 +11,7 @@ function cycle(pool: Pool, counts: Demand): () => void {
   return () => {
     const taken = pool.take(counts, ++owner);
     for (const ids of taken) pool.release(ids);
-    pool.forgetOwner(owner);
+    pool.forgetSequence(owner);
   };
 }
 

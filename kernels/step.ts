@@ -10,7 +10,8 @@ import { MAX_LOGPROBS } from "../src/core/sampling_params.ts";
  *     positions [T]                  position of each row in its sequence
  *     angles    [T]                  row of position tables for each row; the positions themselves,
  *                                    unless a sequence of the step has a long context
- *     tiles     [N, TILE_WORDS]      runs of at most `queryTile` rows of one longer chunk
+ *     queryTiles [Q, QUERY_TILE_WORDS]
+ *                                    runs of at most `queryTile` rows of one longer chunk
  *     draws     [R, DRAW_WORDS]      rows whose logits are drawn from
  *     and for each cache group:
  *       slots   [T]                  block * blockSize + offset, where the row's K and V go
@@ -18,23 +19,23 @@ import { MAX_LOGPROBS } from "../src/core/sampling_params.ts";
  *       splits  [M]                  index into `seqs` of each split of decodes' contexts, in order
  *       copies  [C, COPY_WORDS]      blocks to copy before anything else
  *       tables                       block ids, one run per sequence
- *     poolings  [P, POOLING_WORDS]   runs of rows whose sums are asked for
+ *     poolings  [B, POOLING_WORDS]   runs of rows whose sums are asked for
  *     adjusts   [A, ADJUST_WORDS]    draws whose logits are adjusted before the draw
  *                                    then the entries and bitmasks that these name, ragged
  *
- * A row is one token of the step; T rows, S sequences, M splits, N tiles, R draws,
- * C copies, P poolings, A adjusted draws. The last GROUP_WORDS words of the header are those of
+ * A row is one token of the step; T rows, S sequences, M splits, Q query tiles, R draws,
+ * C copies, B poolings, A adjusted draws. The last GROUP_WORDS words of the header are those of
  * group 0, and those of each further group follow.
  */
 export const STEP = {
   numTokens: 0,
   numSeqs: 1,
   numDecodes: 2,
-  numTiles: 3,
+  numQueryTiles: 3,
   numDraws: 4,
   tokens: 5,
   positions: 6,
-  tiles: 7,
+  queryTiles: 7,
   draws: 8,
   numAdjusts: 9,
   adjusts: 10,
@@ -72,9 +73,9 @@ export function headerWords(numGroups: number): number {
 export const SEQ = { firstRow: 0, numRows: 1, contextLen: 2, table: 3, firstSplit: 4 } as const;
 export const SEQ_WORDS = 5;
 
-/** One prefill tile: index into `seqs`, first row, rows, position of the first row. */
-export const TILE = { seq: 0, firstRow: 1, numRows: 2, position: 3 } as const;
-export const TILE_WORDS = 4;
+/** One query tile of a prefill: index into `seqs`, first row, rows, position of the first row. */
+export const QUERY_TILE = { seq: 0, firstRow: 1, numRows: 2, position: 3 } as const;
+export const QUERY_TILE_WORDS = 4;
 
 /**
  * One draw; temperature, top-p and min-p are f32 bits, none of them subnormal, and temperature is 0
@@ -134,7 +135,7 @@ export const SAMPLED_WORDS = SAMPLED.top + 2 * MAX_LOGPROBS;
 export interface StepDims {
   readonly numTokens: number;
   readonly numDecodes: number;
-  readonly numTiles: number;
+  readonly numQueryTiles: number;
   readonly numDraws: number;
   /** Blocks to copy in each cache group. */
   readonly numCopies: readonly number[];
@@ -158,7 +159,7 @@ export interface StepDims {
 export const NO_WORK: StepDims = {
   numTokens: 0,
   numDecodes: 0,
-  numTiles: 0,
+  numQueryTiles: 0,
   numDraws: 0,
   numCopies: [],
   numLogprobDraws: 0,
@@ -183,7 +184,7 @@ export function tableEntry(words: Uint32Array, table: number, index: number): nu
 export const stepWgsl: string = [
   ...wgslConstants("STEP", STEP),
   ...wgslConstants("SEQ", { ...SEQ, words: SEQ_WORDS }),
-  ...wgslConstants("TILE", { ...TILE, words: TILE_WORDS }),
+  ...wgslConstants("QUERY_TILE", { ...QUERY_TILE, words: QUERY_TILE_WORDS }),
   ...wgslConstants("DRAW", { ...DRAW, words: DRAW_WORDS }),
   ...wgslConstants("POOLING", { ...POOLING, words: POOLING_WORDS }),
   ...wgslConstants("COPY", { ...COPY, words: COPY_WORDS }),

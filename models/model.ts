@@ -85,7 +85,7 @@ export interface Activations {
   readonly stats: DeviceBuffer;
   /** f32 [R, V]: what the graph computes. */
   readonly logits: DeviceBuffer;
-  /** u32 [R, SEGMENT_PLANES, M], what sampling knows of the segments of each row. */
+  /** u32 [R, SEGMENT_PLANES, Z], what sampling knows of the segments of each row. */
   readonly segments: DeviceBuffer;
   /** u32 [R, SAMPLED_WORDS]. */
   readonly sampled: DeviceBuffer;

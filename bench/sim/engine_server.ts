@@ -82,7 +82,7 @@ export class EngineServer implements SimServer {
     const blockMs = swapMs * this.blocks.blockSize / COST_BLOCK;
     const costs = { tokenMs, storeMsPerMiB: blockMs, loadMsPerMiB: blockMs };
     this.#onTrace?.({ type: "costs", costs });
-    this.scheduler.noteSwapCosts(costs);
+    this.scheduler.setSwapCosts(costs);
   }
 
   add(arrival: Arrival): boolean {
@@ -93,7 +93,7 @@ export class EngineServer implements SimServer {
       id: String(index),
       sequences: [{ prompt: turn.prompt(), params: { ...GREEDY, maxTokens: turn.outputLen } }],
       ...(owner === undefined ? {} : { owner }),
-      ...(priority === undefined ? {} : { priority }),
+      ...(priority === undefined ? {} : { ownerPriority: priority }),
     };
     try {
       this.scheduler.add(request, this.#now());

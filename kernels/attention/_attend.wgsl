@@ -35,7 +35,7 @@
 //# else
   for (var p = begin; p < limit; p += ${POSITIONS}u) {
 //# end
-    let block = step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${ROW_LOADS}u;
+    let block = step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${LAYER_OFFSET_LOADS}u;
     let vector = kv_head * ${BLOCK_SIZE}u + p % ${BLOCK_SIZE}u;
     let k_base = block + vector * ${VECTOR_LOADS}u;
     let v_base = k_base + ${G * BLOCK_SIZE * VECTOR_LOADS}u;

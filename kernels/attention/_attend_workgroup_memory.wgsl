@@ -43,6 +43,6 @@ fn row_of(lane: u32) -> u32 { return lane / ${VECTOR_LOADS}u; }
 
 /// First load of position `p`'s block.
 fn block_of(table: u32, p: u32) -> u32 {
-  return step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${ROW_LOADS}u;
+  return step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${LAYER_OFFSET_LOADS}u;
 }
 

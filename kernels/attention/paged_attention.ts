@@ -89,8 +89,8 @@ export type AttentionBuffers =
   };
 
 /**
- * Attention of one layer: decodes by splits, longer chunks by tiles. `out` f32 [T, H, D] becomes
- * `softmax(soft_cap(SCALE * q . K)) V` over what the layer's queries read.
+ * Attention of one layer: decodes by splits, longer chunks by query tiles. `out` f32 [T, H, D]
+ * becomes `softmax(soft_cap(SCALE * q . K)) V` over what the layer's queries read.
  */
 export function pagedAttentionCalls(
   layer: AttentionLayer,
@@ -135,7 +135,7 @@ function laneAttentionCalls(
     kernelCall(pagedAttentionPrefill, {
       constants: { ...base, QUERIES, HEADS: 1, SUBGROUPS: shares },
       buffers,
-      workgroups: ({ numTiles }: StepDims) => [numTiles, G, 1],
+      workgroups: ({ numQueryTiles }: StepDims) => [numQueryTiles, G, 1],
     }),
   ];
 }

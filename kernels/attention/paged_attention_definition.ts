@@ -11,7 +11,7 @@ import {
   positionsRead,
   spanOf,
 } from "../kv/kv_cache.ts";
-import { GROUP_WORDS, SEQ, SEQ_WORDS, STEP, TILE, TILE_WORDS } from "../step.ts";
+import { GROUP_WORDS, QUERY_TILE, QUERY_TILE_WORDS, SEQ, SEQ_WORDS, STEP } from "../step.ts";
 
 /** Buffers by binding name. */
 type Buffers = Readonly<Record<string, HostBuffer>>;
@@ -57,7 +57,11 @@ export function combineShape(shape: AttentionShape): CombineShape {
 }
 
 /** A pool's buffer, from the layer's row in its blocks on. */
-const KV_READ = { name: "kv", access: "read", base: ["ROW", "ROW_LOADS"] } as const;
+const KV_READ = {
+  name: "kv",
+  access: "read",
+  base: ["LAYER_OFFSET", "LAYER_OFFSET_LOADS"],
+} as const;
 
 /**
  * Buffers that attention reads and writes, in binding order; `partials` and `stats` are the splits'
@@ -181,13 +185,13 @@ function combineSplits(splits: readonly Attended[], sink: number | undefined): F
 export function attendTiles({ step, qkv, kv, out, sinks }: Buffers, shape: AttentionShape): void {
   const { H, G, D, GROUP, HAS_SINKS } = shape;
   const words = step!.u32;
-  for (let n = 0; n < words[STEP.numTiles]!; n++) {
-    const tile = words[STEP.tiles]! + n * TILE_WORDS;
-    const seq = seqWord(words, words[tile + TILE.seq]!, GROUP);
+  for (let n = 0; n < words[STEP.numQueryTiles]!; n++) {
+    const tile = words[STEP.queryTiles]! + n * QUERY_TILE_WORDS;
+    const seq = seqWord(words, words[tile + QUERY_TILE.seq]!, GROUP);
     const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
-    const firstRow = words[tile + TILE.firstRow]!;
-    const numRows = words[tile + TILE.numRows]!;
-    const position = words[tile + TILE.position]!;
+    const firstRow = words[tile + QUERY_TILE.firstRow]!;
+    const numRows = words[tile + QUERY_TILE.numRows]!;
+    const position = words[tile + QUERY_TILE.position]!;
     const runs = Array.from({ length: numRows }, (_, i) => splitsRead(shape, position + i));
     const { positions, rowsOf } = unionOf(runs.flat(), position + numRows);
     const splits = runs.map((ofRow) => ofRow.map(rowsOf));

@@ -10,8 +10,8 @@
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts), with the chunk's
 //   3 out    f32 [T, H, D]
 //   4 sinks  f32 [H], with HAS_SINKS
-// Dispatch: (tiles, G, 1). A tile is at most QUERIES rows of one sequence, so a ragged batch is a
-// list of tiles; a lane is one row of one query head. All lanes of a workgroup walk the same
+// Dispatch: (Q, G, 1). A query tile is at most QUERIES rows of one sequence, so a ragged batch is a
+// list of these; a lane is one row of one query head. All lanes of a workgroup walk the same
 // blocks, so K and V are read once per tile from memory (FlashAttention-2, Dao 2023, 2307.08691,
 // without staging). A lane attends to each split of its context by itself and combines them in
 // order, as paged_attention_decode and paged_attention_combine do it with the same text
@@ -40,8 +40,8 @@ fn paged_attention_prefill(
 ) {
   let kv_head = workgroup_id.y;
   let head = kv_head * HEADS_PER_KV + lane % HEADS_PER_KV;
-  let tile = step[STEP_TILES] + workgroup_id.x * TILE_WORDS;
-  let num_rows = step[tile + TILE_NUM_ROWS];
+  let tile = step[STEP_QUERY_TILES] + workgroup_id.x * QUERY_TILE_WORDS;
+  let num_rows = step[tile + QUERY_TILE_NUM_ROWS];
 //# if SUBGROUPS
   // Lanes past the last row compute it again and do not store it.
   let query = min(lane / HEADS_PER_KV, num_rows - 1u);
@@ -49,14 +49,14 @@ fn paged_attention_prefill(
   let query = lane / HEADS_PER_KV;
   if (query >= num_rows) { return; }
 //# end
-  let row = step[tile + TILE_FIRST_ROW] + query;
-  let row_end = step[tile + TILE_POSITION] + query + 1u;
+  let row = step[tile + QUERY_TILE_FIRST_ROW] + query;
+  let row_end = step[tile + QUERY_TILE_POSITION] + query + 1u;
 //# if SUBGROUPS
-  let tile_end = step[tile + TILE_POSITION] + num_rows;
+  let tile_end = step[tile + QUERY_TILE_POSITION] + num_rows;
 //# else
   let tile_end = row_end;
 //# end
-  let table = step[step[STEP_SEQS + GROUP_AT] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
+  let table = step[step[STEP_SEQS + GROUP_AT] + step[tile + QUERY_TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   let q_row = (row * ${QKV_HEADS}u + head) * ${D / 4}u;
 //# for d in 0..D/4
   let q0_${d} = qkv[q_row + ${d}u] * f32(${SCALE});
@@ -76,7 +76,7 @@ fn paged_attention_prefill(
 //# if WINDOW > 0
   let first = first_read(row_end - 1u);
 //# if SUBGROUPS
-  let first_live = first_read(step[tile + TILE_POSITION]);
+  let first_live = first_read(step[tile + QUERY_TILE_POSITION]);
 //# else
   let first_live = first;
 //# end

@@ -11,7 +11,7 @@
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 out    f32 [T, H, D]
 //   4 sinks  f32 [H], with HAS_SINKS
-// Dispatch: (tiles, G * QUERY_GROUPS, 1). A workgroup has HEADS pairs of a tile's row and one of
+// Dispatch: (Q, G * QUERY_GROUPS, 1). A workgroup has HEADS pairs of a query tile's row and one of
 // the query heads of one KV head.
 // Method: each split of the context as paged_attention_decode_workgroup does it, addition by
 // addition (_attend_workgroup.wgsl), then combined to those before it as paged_attention_combine
@@ -43,15 +43,15 @@ fn paged_attention_prefill_splits_workgroup(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let kv_head = workgroup_id.y / QUERY_GROUPS;
-  let tile = step[STEP_TILES] + workgroup_id.x * TILE_WORDS;
-  let pairs = step[tile + TILE_NUM_ROWS] * HEADS_PER_KV;
+  let tile = step[STEP_QUERY_TILES] + workgroup_id.x * QUERY_TILE_WORDS;
+  let pairs = step[tile + QUERY_TILE_NUM_ROWS] * HEADS_PER_KV;
   let first_pair = workgroup_id.y % QUERY_GROUPS * HEADS;
   // The same for all lanes.
   if (first_pair >= pairs) { return; }
-  let first_row = step[tile + TILE_FIRST_ROW];
+  let first_row = step[tile + QUERY_TILE_FIRST_ROW];
   // The end of the first row's context; each row further down sees one position more.
-  let first_end = step[tile + TILE_POSITION] + 1u;
-  let table = step[step[STEP_SEQS + GROUP_AT] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
+  let first_end = step[tile + QUERY_TILE_POSITION] + 1u;
+  let table = step[step[STEP_SEQS + GROUP_AT] + step[tile + QUERY_TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   // Pairs past the last repeat it; they are computed and not stored.
   for (var i = lane; i < HEADS * QUADS; i += LANES) {
     let pair = min(first_pair + i / QUADS, pairs - 1u);

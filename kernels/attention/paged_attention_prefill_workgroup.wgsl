@@ -10,7 +10,7 @@
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 out    f32 [T, H, D]
 //   4 sinks  f32 [H], with HAS_SINKS
-// Dispatch: (tiles, G * ROW_GROUPS, 1). The rows of a workgroup are 64 pairs of a tile's query and
+// Dispatch: (Q, G * ROW_GROUPS, 1). The rows of a workgroup are 64 pairs of a query of its tile and
 // one of the query heads of one KV head, which read the same K and V.
 // Method: FlashAttention-2 (Dao 2023, 2307.08691) over the block table. 32 positions at a time:
 //   scores   as a matrix product, 16 dims of q and K staged at a time; 4 x 4 per lane
@@ -46,7 +46,7 @@ var<workgroup> factors: array<vec4<f32>, 16>;
 
 /// First load of position `p`'s block.
 fn block_of(table: u32, p: u32) -> u32 {
-  return step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${ROW_LOADS}u;
+  return step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${LAYER_OFFSET_LOADS}u;
 }
 
 @compute @workgroup_size(128)
@@ -55,14 +55,14 @@ fn paged_attention_prefill_workgroup(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let kv_head = workgroup_id.y / ROW_GROUPS;
-  let tile = step[STEP_TILES] + workgroup_id.x * TILE_WORDS;
-  let rows = step[tile + TILE_NUM_ROWS] * HEADS_PER_KV;
+  let tile = step[STEP_QUERY_TILES] + workgroup_id.x * QUERY_TILE_WORDS;
+  let rows = step[tile + QUERY_TILE_NUM_ROWS] * HEADS_PER_KV;
   let first = workgroup_id.y % ROW_GROUPS * 64u;
   // The same for all lanes.
   if (first >= rows) { return; }
-  let first_row = step[tile + TILE_FIRST_ROW];
-  let position = step[tile + TILE_POSITION];
-  let table = step[step[STEP_SEQS + GROUP_AT] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
+  let first_row = step[tile + QUERY_TILE_FIRST_ROW];
+  let position = step[tile + QUERY_TILE_POSITION];
+  let table = step[step[STEP_SEQS + GROUP_AT] + step[tile + QUERY_TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   let end = position + (min(first + 64u, rows) - 1u) / HEADS_PER_KV + 1u;
 
   // The lane's staging: quad `lane % 4` of two rows and of one position. Rows past the last

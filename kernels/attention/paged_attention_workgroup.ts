@@ -145,7 +145,7 @@ export function workgroupAttentionCalls(
     kernelCall(pagedAttentionPrefillWorkgroup, {
       constants: { ...base, ROW_GROUPS, ROW_LANES: rowLanes(layout.VECTOR_LOADS) },
       buffers,
-      workgroups: ({ numTiles }: StepDims) => [numTiles, G * ROW_GROUPS, 1],
+      workgroups: ({ numQueryTiles }: StepDims) => [numQueryTiles, G * ROW_GROUPS, 1],
     }),
   ];
 }
@@ -160,7 +160,7 @@ function prefillSplitsCall(
   return kernelCall(pagedAttentionPrefillSplitsWorkgroup, {
     constants: { ...split, HEADS, KEPT_SUMS: keptSums(split, HEADS), QUERY_GROUPS },
     buffers,
-    workgroups: ({ numTiles }: StepDims) => [numTiles, split.G * QUERY_GROUPS, 1],
+    workgroups: ({ numQueryTiles }: StepDims) => [numQueryTiles, split.G * QUERY_GROUPS, 1],
   });
 }
 

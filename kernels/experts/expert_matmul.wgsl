@@ -3,12 +3,12 @@
 //   s[p, n] = sum_k x[p / X_PAIRS, k] * w[e, n, k]   for each pair p of a tile of expert e
 //   y[p]    from s as in _epilogue.wgsl: stored, or gates and ups joined
 //
-// P pairs, N outputs, K inputs, experts [FIRST, END) of a shard; M weight rows of each: 2N where
-// GATED, gates over ups, or with ALTERNATES each gate before its up; else N.
+// P pairs, N outputs, K inputs, X experts, [FIRST, END) of them in a shard; U weight rows of each:
+// 2N where GATED, gates over ups, or with ALTERNATES each gate before its up; else N.
 //   0 x      f32 [P / X_PAIRS, K]
-//   1 w      WEIGHT_DTYPE [(END - FIRST) * M, K], perhaps a texture (panel_weights.ts)
+//   1 w      WEIGHT_DTYPE [(END - FIRST) * U, K], perhaps a texture (panel_weights.ts)
 //   2 y      f32 [P, N]
-//   3 bias   f32 [E, M] of all experts; with HAS_BIAS
+//   3 bias   f32 [X, U] of all experts; with HAS_BIAS
 //   4 pairs  u32 [P], packed by expert (pack_experts)
 //   5 tiles  u32 [1 + 3 P]: how many, then an expert and [first, end) among `pairs` of each
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, most tiles of such a step, ...); those

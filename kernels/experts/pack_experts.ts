@@ -11,7 +11,7 @@ import type { Tuning } from "../tuning/tuning.ts";
 import source from "./pack_experts.wgsl" with { type: "text" };
 import type { Routing } from "./route_experts.ts";
 
-type Shape = Readonly<{ E: number; TOP_K: number; LANES: number; TILE_R: number }>;
+type Shape = Readonly<{ X: number; TOP_K: number; LANES: number; TILE_R: number }>;
 
 /** Words of an entry of the list of tiles: an expert, and `[first, end)` of the packed pairs. */
 export const TILE_ENTRY_WORDS = 3;
@@ -31,11 +31,11 @@ export const packExperts: Kernel<Shape> = {
     { name: "pairs", access: "read_write" },
     { name: "tiles", access: "read_write" },
   ],
-  reference({ step, ids, pairs, tiles }, { E, TOP_K, TILE_R }) {
+  reference({ step, ids, pairs, tiles }, { X, TOP_K, TILE_R }) {
     const all = ids!.u32.subarray(0, step!.u32[STEP.numTokens]! * TOP_K);
     let packed = 0;
     let numTiles = 0;
-    for (let expert = 0; expert < E; expert++) {
+    for (let expert = 0; expert < X; expert++) {
       const begin = packed;
       for (const [pair, id] of all.entries()) if (id === expert) pairs!.u32[packed++] = pair;
       for (let first = begin; first < packed; first += TILE_R) {
@@ -53,14 +53,14 @@ export function packExpertsCalls(
   buffers: Readonly<Record<"step" | "ids" | "pairs" | "tiles", DeviceBuffer>>,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  const { label, numExperts: E, topK: TOP_K } = routing;
+  const { label, numExperts: X, topK: TOP_K } = routing;
   const { matmulTiles, gemmTiles } = expertTiles(tuning);
   return [...matmulTiles, ...gemmTiles].map((tile) =>
     kernelCall(packExperts, {
       label,
-      constants: { E, TOP_K, LANES: tuning.normLanes, TILE_R: tile.rows },
+      constants: { X, TOP_K, LANES: tuning.normLanes, TILE_R: tile.rows },
       buffers,
-      workgroups: (dims) => [servesExperts(tile, routing, dims) ? E : 0, 1, 1],
+      workgroups: (dims) => [servesExperts(tile, routing, dims) ? X : 0, 1, 1],
     })
   );
 }

@@ -3,18 +3,18 @@
 //   pairs    the numbers t * k + j of all pairs, those of expert 0 first, in order
 //   tiles    at most TILE_R pairs of one expert each: its number, and [first, end) among `pairs`
 //
-// T tokens, E experts, k = TOP_K of each token, P = T * k pairs.
+// T tokens, X experts, k = TOP_K of each token, P = T * k pairs.
 //   0 step   u32 packed metadata (step.ts)
 //   1 ids    u32 [T, k]
 //   2 pairs  u32 [P]
 //   3 tiles  u32 [1 + 3 P]: how many there are, then three words for each
-// Dispatch: (E, 1, 1), one workgroup of LANES lanes per expert.
+// Dispatch: (X, 1, 1), one workgroup of LANES lanes per expert.
 // Method: each workgroup counts the pairs of all experts, and so knows where its own begin; each
 // lane has a run of pairs, and counts its own among them before it writes them. No order depends on
 // which lane is first.
 // Reference: pack_experts.ts; exact.
 
-const E: u32 = ${E}u;
+const X: u32 = ${X}u;
 const TOP_K: u32 = ${TOP_K}u;
 const LANES: u32 = ${LANES}u;
 const TILE_R: u32 = ${TILE_R}u;
@@ -24,7 +24,7 @@ const TILE_R: u32 = ${TILE_R}u;
 @group(0) @binding(2) var<storage, read_write> pairs: array<u32>;
 @group(0) @binding(3) var<storage, read_write> tiles: array<u32>;
 
-var<workgroup> counts: array<atomic<u32>, E>;
+var<workgroup> counts: array<atomic<u32>, X>;
 /// Of this workgroup's expert, by lane.
 var<workgroup> own: array<u32, LANES>;
 
@@ -69,5 +69,5 @@ fn pack_experts(
     tiles[entry + 1u] = first + i * TILE_R;
     tiles[entry + 2u] = min(first + (i + 1u) * TILE_R, past);
   }
-  if (expert == E - 1u && lane == 0u) { tiles[0] = tile + num_tiles; }
+  if (expert == X - 1u && lane == 0u) { tiles[0] = tile + num_tiles; }
 }

@@ -16,7 +16,7 @@ export interface Routing {
   readonly normalizes: boolean;
 }
 
-type Shape = Readonly<{ E: number; TOP_K: number; NORMALIZES: boolean; LANES: number }>;
+type Shape = Readonly<{ X: number; TOP_K: number; NORMALIZES: boolean; LANES: number }>;
 
 /** The experts of each token with the largest logits, and their weights. */
 export const routeExperts: Kernel<Shape> = {
@@ -28,9 +28,9 @@ export const routeExperts: Kernel<Shape> = {
     { name: "ids", access: "read_write" },
     { name: "weights", access: "read_write" },
   ],
-  reference({ step, logits, ids, weights }, { E, TOP_K, NORMALIZES }) {
+  reference({ step, logits, ids, weights }, { X, TOP_K, NORMALIZES }) {
     for (let t = 0; t < step!.u32[STEP.numTokens]!; t++) {
-      const row = logits!.f32.subarray(t * E, (t + 1) * E);
+      const row = logits!.f32.subarray(t * X, (t + 1) * X);
       const keys = Uint32Array.from(new Uint32Array(row.slice().buffer), sortKey);
       const order = Array.from(row.keys()).sort((a, b) => keys[b]! - keys[a]! || a - b);
       const chosen = order.slice(0, TOP_K);
@@ -51,7 +51,7 @@ function sortKey(bits: number): number {
 /**
  * Chooses the experts of every row of the step.
  *
- * logits f32 [T, E]; ids u32 [T, k] and weights f32 [T, k] are written, largest logit first.
+ * logits f32 [T, X]; ids u32 [T, k] and weights f32 [T, k] are written, largest logit first.
  */
 export function routeExpertsCall(
   { label, numExperts, topK, normalizes, lanes }: Routing & { label: string; lanes: number },
@@ -59,7 +59,7 @@ export function routeExpertsCall(
 ): KernelCall<StepDims> {
   return kernelCall(routeExperts, {
     label,
-    constants: { E: numExperts, TOP_K: topK, NORMALIZES: normalizes, LANES: lanes },
+    constants: { X: numExperts, TOP_K: topK, NORMALIZES: normalizes, LANES: lanes },
     buffers,
     workgroups: ({ numTokens }) => [numTokens, 1, 1],
   });

@@ -2,11 +2,11 @@
 // 1701.06538).
 //
 //   ids[t, j]     the expert with the j-th largest logit, the lower number first on a tie
-//   weights[t, j] exp(l_j) / sum of exp(l_i) over the k chosen where NORMALIZES, else over all E
+//   weights[t, j] exp(l_j) / sum of exp(l_i) over the k chosen where NORMALIZES, else over all X
 //
-// T tokens, E experts, k = TOP_K of them; l = logits[t].
+// T tokens, X experts, k = TOP_K of them; l = logits[t].
 //   0 step     u32 packed metadata (step.ts)
-//   1 logits   f32 [T, E]
+//   1 logits   f32 [T, X]
 //   2 ids      u32 [T, k]
 //   3 weights  f32 [T, k]
 // Dispatch: (T, 1, 1), one workgroup of LANES lanes per token.
@@ -15,7 +15,7 @@
 // the order of the ranks, or of the experts: the same in every step.
 // Reference: route_experts.ts; ids exact, weights off by less than 1e-5 relative.
 
-const E: u32 = ${E}u;
+const X: u32 = ${X}u;
 const TOP_K: u32 = ${TOP_K}u;
 const LANES: u32 = ${LANES}u;
 
@@ -39,11 +39,11 @@ fn route_experts(
 ) {
   let t = workgroup_id.x;
   if (t >= step[STEP_NUM_TOKENS]) { return; }
-  let row = t * E;
-  for (var e = lane; e < E; e += LANES) {
+  let row = t * X;
+  for (var e = lane; e < X; e += LANES) {
     let own = key(logits[row + e]);
     var rank = 0u;
-    for (var i = 0u; i < E; i++) {
+    for (var i = 0u; i < X; i++) {
       let other = key(logits[row + i]);
       rank += select(0u, 1u, other > own || (other == own && i < e));
     }
@@ -58,7 +58,7 @@ fn route_experts(
 //# if NORMALIZES
   for (var i = 0u; i < TOP_K; i++) { sum += exp(chosen[i] - most); }
 //# else
-  for (var i = 0u; i < E; i++) { sum += exp(logits[row + i] - most); }
+  for (var i = 0u; i < X; i++) { sum += exp(logits[row + i] - most); }
 //# end
   for (var j = lane; j < TOP_K; j += LANES) {
     weights[t * TOP_K + j] = exp(chosen[j] - most) / sum;

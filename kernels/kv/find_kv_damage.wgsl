@@ -19,7 +19,7 @@ const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
 const STRIDE: u32 = ${STRIDE}u;
 // The words of each block that are checked: CHECKED of them from FIRST on, VECTOR of each position
 // and head.
-const FIRST: u32 = ${ROW + FIRST}u;
+const FIRST: u32 = ${LAYER_OFFSET + FIRST}u;
 const CHECKED: u32 = ${CHECKED}u;
 const VECTOR: u32 = ${VECTOR}u;
 const FINITE: u32 = 0xffffffffu;

@@ -18,8 +18,8 @@ export type KvShape =
   & Partial<KvReads>;
 
 /**
- * Where a layer's blocks lie: block `id` begins `id * STRIDE + ROW` words into the buffer. Several
- * layers of a group may share a buffer, each with a row of its own in every block.
+ * Where a layer's part of block `id` lies: `id * STRIDE + LAYER_OFFSET` words into the buffer.
+ * Several layers of a group may share a buffer, each with a part of its own in every block.
  */
 export type KvPlace = Readonly<{
   /** Index of the layer's cache group, whose tables and slots these are; default 0. */
@@ -27,7 +27,7 @@ export type KvPlace = Readonly<{
   /** u32 words from one block to the next, a multiple of 4; default: those of one block. */
   STRIDE: number;
   /** u32 words from there to the layer's own, a multiple of 4; default 0. */
-  ROW: number;
+  LAYER_OFFSET: number;
 }>;
 
 /** Which positions a query reads, as `ReadSpan` (`src/core/read_span.ts`) has them. */
@@ -48,13 +48,13 @@ export interface LayerKv {
 
 /** The place of a shape's blocks, checked. */
 export function kvPlace(shape: KvShape): KvPlace {
-  const { GROUP = 0, STRIDE = kvBlockWords(shape), ROW = 0 } = shape;
-  const end = ROW + kvBlockWords(shape);
+  const { GROUP = 0, STRIDE = kvBlockWords(shape), LAYER_OFFSET = 0 } = shape;
+  const end = LAYER_OFFSET + kvBlockWords(shape);
   invariant(
-    STRIDE % 4 === 0 && ROW % 4 === 0 && end <= STRIDE,
-    `a row of words ${ROW} to ${end} in blocks of ${STRIDE} words`,
+    STRIDE % 4 === 0 && LAYER_OFFSET % 4 === 0 && end <= STRIDE,
+    `a layer's words ${LAYER_OFFSET} to ${end} in blocks of ${STRIDE} words`,
   );
-  return { GROUP, STRIDE, ROW };
+  return { GROUP, STRIDE, LAYER_OFFSET };
 }
 
 /** What queries of a shape read. */
@@ -108,8 +108,8 @@ export function kvWords({ slot, which, head }: KvVector, shape: KvShape): {
   scale: number;
 } {
   const { G, BLOCK_SIZE } = shape;
-  const { STRIDE = kvBlockWords(shape), ROW = 0 } = shape;
-  const block = Math.floor(slot / BLOCK_SIZE) * STRIDE + ROW;
+  const { STRIDE = kvBlockWords(shape), LAYER_OFFSET = 0 } = shape;
+  const block = Math.floor(slot / BLOCK_SIZE) * STRIDE + LAYER_OFFSET;
   const vector = (which * G + head) * BLOCK_SIZE + slot % BLOCK_SIZE;
   const vectorWords = kvVectorWords(shape);
   return {
@@ -154,7 +154,7 @@ export type KvConstants = Readonly<{
   VECTOR_LOADS: number;
   /** Loads from one block to the next, and to the layer's row in each. */
   STRIDE_LOADS: number;
-  ROW_LOADS: number;
+  LAYER_OFFSET_LOADS: number;
   /** Groups of four elements in one load. */
   LOAD_QUADS: number;
   KV_SCALED: boolean;
@@ -172,11 +172,11 @@ export function kvConstants(shape: KvShape, isWide = false): KvConstants {
   const canBeWide = loadsWide && kvVectorWords(shape) % WIDE_WORDS === 0;
   const words = isWide && canBeWide ? WIDE_WORDS : loadWords;
   const loads = kvVectorWords(shape) / words;
-  const { STRIDE, ROW } = kvPlace(shape);
+  const { STRIDE, LAYER_OFFSET } = kvPlace(shape);
   return {
     VECTOR_LOADS: loads,
     STRIDE_LOADS: STRIDE / words,
-    ROW_LOADS: ROW / words,
+    LAYER_OFFSET_LOADS: LAYER_OFFSET / words,
     LOAD_QUADS: shape.D / 4 / loads,
     KV_SCALED: scaleBytes > 0,
   };

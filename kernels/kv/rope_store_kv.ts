@@ -29,7 +29,7 @@ const BINDINGS = [
   { name: "step", access: "read" },
   { name: "rope", access: "read" },
   { name: "qkv", access: "read_write" },
-  { name: "kv", access: "read_write", base: ["ROW", "ROW_LOADS"] },
+  { name: "kv", access: "read_write", base: ["LAYER_OFFSET", "LAYER_OFFSET_LOADS"] },
   { name: "norms", access: "read" },
   { name: "biases", access: "read" },
 ] as const;

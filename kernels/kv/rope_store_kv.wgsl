@@ -65,9 +65,9 @@ fn store_pair(at: u32, value: vec2<f32>, own: vec2<u32>, stored: vec2<u32>) {
 fn kv_row(slot: u32, which: u32, head: u32) -> u32 {
   let vector = (which * G + head) * BLOCK_SIZE + slot % BLOCK_SIZE;
 //# if KV_DTYPE == "f16"
-  return slot / BLOCK_SIZE * ${STRIDE}u + ${ROW}u + vector * (D / 2u);
+  return slot / BLOCK_SIZE * ${STRIDE}u + ${LAYER_OFFSET}u + vector * (D / 2u);
 //# else
-  return slot / BLOCK_SIZE * ${STRIDE / 2}u + ${ROW / 2}u + vector * (D / 2u);
+  return slot / BLOCK_SIZE * ${STRIDE / 2}u + ${LAYER_OFFSET / 2}u + vector * (D / 2u);
 //# end
 }
 //# end

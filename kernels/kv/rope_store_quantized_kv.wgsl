@@ -172,7 +172,7 @@ ${hadamard}
   let slot = step[step[STEP_SLOTS + GROUP_AT] + t];
   let which = select(0u, 1u, is_value);
   let vector = (which * G + head - H - which * G) * BLOCK_SIZE + slot % BLOCK_SIZE;
-  let block = slot / BLOCK_SIZE * ${STRIDE_LOADS}u + ${ROW_LOADS}u;
+  let block = slot / BLOCK_SIZE * ${STRIDE_LOADS}u + ${LAYER_OFFSET_LOADS}u;
   let first = block + vector * ${VECTOR_LOADS}u;
 //# for w in 0..VECTOR_LOADS
 //# if LOAD_QUADS == 2

@@ -3,10 +3,10 @@
 //   s[r, n] = sum_k x[r, k] * w[n, k]
 //   y from s as in _epilogue.wgsl: stored, added to the residual, or gates and ups joined
 //
-// R rows, N outputs, K inputs; M weight rows: 2N where GATED (gates over ups), else N.
+// R rows, N outputs, K inputs; U weight rows: 2N where GATED (gates over ups), else N.
 //   0 step   u32 packed metadata (step.ts)
 //   1 x      f32 [R, K]
-//   2 w      WEIGHT_DTYPE [M, K]
+//   2 w      WEIGHT_DTYPE [U, K]
 //   3 y      f32 [R, N], or of rows of Y_STRIDE the columns [Y_FIRST, Y_FIRST + N)
 //   4 bias   f32 of all outputs of y's rows and, where GATED, of their ups; with HAS_BIAS
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see gemm.ts.

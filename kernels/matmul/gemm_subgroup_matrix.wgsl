@@ -4,11 +4,11 @@
 //   s[r, n] = sum_k x[r, k] * w[n, k]               "f32"
 //   y from s as in _epilogue.wgsl: stored, added to the residual, or gates and ups joined
 //
-// R rows, N outputs, K inputs; M weight rows: 2N where GATED (gates over ups), else N.
+// R rows, N outputs, K inputs; U weight rows: 2N where GATED (gates over ups), else N.
 //   0 step    u32 packed metadata (step.ts)
 //   1 x       UNIT_TYPE [R, K]
 //   2 scales  f32 [R], not read with "f32"
-//   3 w       WEIGHT_DTYPE [M, K]
+//   3 w       WEIGHT_DTYPE [U, K]
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
 //   5 bias    as in matmul.wgsl
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see

@@ -4,11 +4,11 @@
 //   y[r, n] = sum_k u[r, k] * w[n, k], or what else _epilogue.wgsl makes of it
 //   s = r, or the row of draw r when GATHER
 //
-// R rows, N outputs, K inputs; M weight rows as in matmul.wgsl.
+// R rows, N outputs, K inputs; U weight rows as in matmul.wgsl.
 //   0 step   u32 packed metadata (step.ts)
 //   1 x      f32 [T, K]
 //   2 norm   f32 [K]
-//   3 w      WEIGHT_DTYPE [M, K]
+//   3 w      WEIGHT_DTYPE [U, K]
 //   4 y      f32 [R, N], or N columns of longer rows as in matmul.wgsl
 //   5 bias   as in matmul.wgsl
 // Dispatch: as matmul.

@@ -3,12 +3,12 @@
 //   t[r, n, j] = f32(sum_i codes[r, 32 j + i] * code[n, 32 j + i]) * (scales[r, j] * scale[n, j])
 //   s[r, n]    = sum_j t[r, n, j], and y from it as in w8a8_matmul.wgsl
 //
-// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N where GATED (gates over ups),
+// R rows, N outputs, K inputs in J = K / 32 spans; U weight rows: 2N where GATED (gates over ups),
 // else N.
 //   0 step    u32 packed metadata (step.ts)
 //   1 codes   i8 [R, K], as quantize_rows gives them
 //   2 scales  f32 [R, J]
-//   3 w       WEIGHT_DTYPE [M, K]
+//   3 w       WEIGHT_DTYPE [U, K]
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
 //   5 bias    as in matmul.wgsl
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see w8a8_gemm.ts.

@@ -4,12 +4,12 @@
 //   s[r, n]    = sum_j t[r, n, j]
 //   y from s as in _epilogue.wgsl: stored, added to the residual, or gates and ups joined
 //
-// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N where GATED (gates over ups),
+// R rows, N outputs, K inputs in J = K / 32 spans; U weight rows: 2N where GATED (gates over ups),
 // else N.
 //   0 step    u32 packed metadata (step.ts)
 //   1 codes   i8 [R, K], as quantize_rows gives them
 //   2 scales  f32 [R, J]
-//   3 w       WEIGHT_DTYPE [M, K], perhaps a texture (panel_weights.ts)
+//   3 w       WEIGHT_DTYPE [U, K], perhaps a texture (panel_weights.ts)
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
 //   5 bias    as in matmul.wgsl
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see

@@ -10,7 +10,7 @@ import source from "./pool_rows.wgsl" with { type: "text" };
 
 type Shape = Readonly<{ E: number; LANES: number }>;
 
-/** Adds runs of rows of x, f32 [T, E], to rows of out, f32 [P, E]. */
+/** Adds runs of rows of x, f32 [T, E], to rows of out, f32 [B, E]. */
 export const poolRows: Kernel<Shape> = {
   name: "pool_rows",
   source: stepWgsl + source,
@@ -37,7 +37,7 @@ export interface PoolDims extends StepDims {
   readonly numPoolings: number;
 }
 
-/** Adds the runs of a step, rows of `x` f32 [T, e], to `out` f32 [P, e]. */
+/** Adds the runs of a step, rows of `x` f32 [T, e], to `out` f32 [B, e]. */
 export function poolRowsCall(
   { e: E, lanes: LANES }: { readonly e: number; readonly lanes: number },
   buffers: Readonly<Record<"step" | "x" | "out", DeviceBuffer>>,

@@ -2,11 +2,11 @@
 //
 //   out[p, e] += sum over the run's rows r, first to last, of x[r, e]
 //
-// T rows, P runs, E elements.
+// T rows, B runs, E elements.
 //   0 step  u32 packed metadata (step.ts)
 //   1 x     f32 [T, E]
-//   2 out   f32 [P, E], what is added to: zeros, or the sum of the rows before
-// Dispatch: (ceil(E / LANES), P, 1), LANES lanes each.
+//   2 out   f32 [B, E], what is added to: zeros, or the sum of the rows before
+// Dispatch: (ceil(E / LANES), B, 1), LANES lanes each.
 // Method: a lane per element adds its rows in order, so that a sum has the same bits however its
 // rows are cut into steps.
 // Reference: pool_rows.ts; the same bits.

@@ -14,18 +14,18 @@ fn put_segment(r: u32, segment: u32, draw: u32) {
     if (logit > best.value) { best = Best(logit, t); }
   }
   if (has_overflow) { best = Best(HIGHEST, NO_TOKEN); }
-  let out = r * SEGMENT_PLANES * args.M + segment;
-  segments[out + SEGMENT_MAX * args.M] = bitcast<u32>(best.value);
-  segments[out + SEGMENT_TOKEN * args.M] = best.token;
+  let out = r * SEGMENT_PLANES * args.Z + segment;
+  segments[out + SEGMENT_MAX * args.Z] = bitcast<u32>(best.value);
+  segments[out + SEGMENT_TOKEN * args.Z] = best.token;
 
   //# if REPORT
-  segments[out + SEGMENT_WEIGHT * args.M] = bitcast<u32>(weigh(row, first, end, best.value, 1.0));
+  segments[out + SEGMENT_WEIGHT * args.Z] = bitcast<u32>(weigh(row, first, end, best.value, 1.0));
   //# else
   let temperature = bitcast<f32>(step[draw + DRAW_TEMPERATURE]);
   if (!(temperature > 0.0) || !is_whole(draw)) { return; }
   if (best.token == NO_TOKEN) {
-    segments[out + SEGMENT_SCORE * args.M] = bitcast<u32>(LOWEST);
-    segments[out + SEGMENT_WEIGHT * args.M] = 0u;
+    segments[out + SEGMENT_SCORE * args.Z] = bitcast<u32>(LOWEST);
+    segments[out + SEGMENT_WEIGHT * args.Z] = 0u;
     return;
   }
   var highest = Best(LOWEST, NO_TOKEN);
@@ -33,11 +33,11 @@ fn put_segment(r: u32, segment: u32, draw: u32) {
     let score = (logits[row + t] - best.value) / temperature + gumbel(draw, t);
     if (score > highest.value) { highest = Best(score, t); }
   }
-  segments[out + SEGMENT_TOKEN * args.M] = highest.token;
-  segments[out + SEGMENT_SCORE * args.M] = bitcast<u32>(highest.value);
+  segments[out + SEGMENT_TOKEN * args.Z] = highest.token;
+  segments[out + SEGMENT_SCORE * args.Z] = bitcast<u32>(highest.value);
   if (bitcast<f32>(step[draw + DRAW_TOP_P]) < 1.0) {
     let weight = weigh(row, first, end, best.value, 1.0 / temperature);
-    segments[out + SEGMENT_WEIGHT * args.M] = bitcast<u32>(weight);
+    segments[out + SEGMENT_WEIGHT * args.Z] = bitcast<u32>(weight);
   }
   //# end
 }

@@ -1,9 +1,9 @@
-// Shared by the kernels that draw: a row of V logits is cut into M segments, each scanned by one
+// Shared by the kernels that draw: a row of V logits is cut into Z segments, each scanned by one
 // lane. Segment s holds the tokens c * SEGMENT_LANES * SEGMENT + i * SEGMENT_LANES + l below V,
 // with c = s / SEGMENT_LANES, l = s % SEGMENT_LANES, i < SEGMENT: neighbouring lanes read
-// neighbouring logits. V, M and SEGMENT are arguments.
+// neighbouring logits. V, Z and SEGMENT are arguments.
 //
-// segments u32 [R, SEGMENT_PLANES, M]: SEGMENT_MAX the largest logit, SEGMENT_WEIGHT a sum of
+// segments u32 [R, SEGMENT_PLANES, Z]: SEGMENT_MAX the largest logit, SEGMENT_WEIGHT a sum of
 // exp(), SEGMENT_SCORE the best score, all f32 bits, and SEGMENT_TOKEN the token of the score, or
 // else of the largest logit. A segment with a logit that has overflowed (_logit_range.wgsl) has
 // HIGHEST for its largest and NO_TOKEN, so that it wins over all others and its row draws nothing.
@@ -19,9 +19,9 @@ fn better(a: Best, b: Best) -> Best {
   return a;
 }
 
-/// M where it ends a loop: of an argument that alone bounds one, lavapipe compiles the kernel again
+/// Z where it ends a loop: of an argument that alone bounds one, lavapipe compiles the kernel again
 /// for each value.
-fn num_segments() -> u32 { return min(args.M, arrayLength(&segments)); }
+fn num_segments() -> u32 { return min(args.Z, arrayLength(&segments)); }
 
 fn first_token(segment: u32) -> u32 {
   return (segment / SEGMENT_LANES) * SEGMENT_LANES * args.SEGMENT + segment % SEGMENT_LANES;

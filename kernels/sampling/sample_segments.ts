@@ -23,7 +23,7 @@ import { DRAW, DRAW_WORDS, STEP, type StepDims } from "../step.ts";
 type Shape = Segments & Readonly<{ REPORT: boolean }>;
 
 /**
- * Sums up each segment of each row of `logits` f32 [R, V] in `segments` u32 [R, SEGMENT_PLANES, M].
+ * Sums up each segment of each row of `logits` f32 [R, V] in `segments` u32 [R, SEGMENT_PLANES, Z].
  */
 export const sampleSegments: Kernel<Shape> = {
   name: "sample_segments",
@@ -35,16 +35,16 @@ export const sampleSegments: Kernel<Shape> = {
     { name: "segments", access: "read_write" },
   ],
   reference({ step, logits, segments }, shape) {
-    const { V, M, REPORT } = shape;
+    const { V, Z, REPORT } = shape;
     const words = step!.u32;
     for (let r = 0; r < words[STEP.numDraws]!; r++) {
       const draw = words.subarray(words[STEP.draws]! + r * DRAW_WORDS);
       if (REPORT && draw[DRAW.numLogprobs] === 0) continue;
       const row = logits!.f32.subarray(r * V, (r + 1) * V);
-      for (let s = 0; s < M; s++) {
-        const out = r * SEGMENT_PLANES * M + s;
+      for (let s = 0; s < Z; s++) {
+        const out = r * SEGMENT_PLANES * Z + s;
         const put = (plane: keyof typeof SEGMENT_PLANE, word: number) =>
-          segments!.u32[out + SEGMENT_PLANE[plane] * M] = word;
+          segments!.u32[out + SEGMENT_PLANE[plane] * Z] = word;
         sumUp(row, draw, tokensOf(s, shape), REPORT, put);
       }
     }
@@ -101,13 +101,13 @@ export function sampleSegmentsCall(
   shape: Shape,
   buffers: Readonly<Record<"step" | "logits" | "segments", DeviceBuffer>>,
 ): KernelCall<StepDims> {
-  const { M, SEGMENT_LANES, REPORT } = shape;
+  const { Z, SEGMENT_LANES, REPORT } = shape;
   return kernelCall(sampleSegments, {
     label: REPORT ? "sample_segments, report" : "sample_segments",
     constants: shape,
     buffers,
     workgroups: ({ numDraws, numLogprobDraws }) => [
-      M / SEGMENT_LANES,
+      Z / SEGMENT_LANES,
       REPORT && numLogprobDraws === 0 ? 0 : numDraws,
       1,
     ],

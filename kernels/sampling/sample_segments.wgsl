@@ -7,11 +7,11 @@
 //             the best of score = (logit - largest) / temperature + gumbel(token), its token, and,
 //             where a nucleus is asked for, the sum of exp((logit - largest) / temperature)
 //
-// R rows, V vocabulary, M segments (_segments.wgsl).
+// R rows, V vocabulary, Z segments (_segments.wgsl).
 //   0 step      u32 packed metadata (step.ts)
 //   1 logits    f32 [R, V]
-//   2 segments  u32 [R, SEGMENT_PLANES, M]; planes not named above stay as they are
-// Dispatch: (M / SEGMENT_LANES, R, 1). With REPORT, rows without log-probabilities are passed over.
+//   2 segments  u32 [R, SEGMENT_PLANES, Z]; planes not named above stay as they are
+// Dispatch: (Z / SEGMENT_LANES, R, 1). With REPORT, rows without log-probabilities are passed over.
 // Method: no lane waits for another, so that a row is read by as many workgroups as there are
 // (_segment_summary.wgsl). Scores are relative to the segment's largest: they stay small, and sums
 // of exp cannot overflow.

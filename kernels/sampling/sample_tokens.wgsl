@@ -9,10 +9,10 @@
 //   g = -log(-log u), u = hash(seed, output index, token). A draw so depends on nothing else.
 //   Its log-probability is that of the logits before they were adjusted, tempered and filtered.
 //
-// R rows, V vocabulary, M segments (_segments.wgsl).
+// R rows, V vocabulary, Z segments (_segments.wgsl).
 //   0 step      u32 packed metadata (step.ts), entries with their own logits (adjust_logits.wgsl)
 //   1 logits    f32 [R, V]
-//   2 segments  u32 [R, SEGMENT_PLANES, M], from sample_segments; with FUSED, written here first
+//   2 segments  u32 [R, SEGMENT_PLANES, Z], from sample_segments; with FUSED, written here first
 //   3 sampled   u32 [, SAMPLED_WORDS], from the row of the step's first draw on: the token; where
 //               log-probabilities are asked for, the logarithm of the sum of exp(logits) becomes
 //               the token's log-probability
@@ -52,10 +52,10 @@ fn sample_tokens(
   workgroupBarrier();
   //# end
   let temperature = bitcast<f32>(step[draw + DRAW_TEMPERATURE]);
-  var row = Row(workgroup_id.x * args.V, workgroup_id.x * SEGMENT_PLANES * args.M, draw, LOWEST, 1.0);
+  var row = Row(workgroup_id.x * args.V, workgroup_id.x * SEGMENT_PLANES * args.Z, draw, LOWEST, 1.0);
   var mine = Best(LOWEST, NO_TOKEN);
   for (var s = lane; s < num_segments(); s += LANES) {
-    let token = segments[row.segments + SEGMENT_TOKEN * args.M + s];
+    let token = segments[row.segments + SEGMENT_TOKEN * args.Z + s];
     mine = better(mine, Best(segment_max(row, s), token));
   }
   let top = reduce_best(lane, mine);
@@ -74,7 +74,7 @@ fn sample_tokens(
 }
 
 fn segment_max(row: Row, segment: u32) -> f32 {
-  return bitcast<f32>(segments[row.segments + SEGMENT_MAX * args.M + segment]);
+  return bitcast<f32>(segments[row.segments + SEGMENT_MAX * args.Z + segment]);
 }
 
 /// Maps floats to integers of the same order.
@@ -94,15 +94,25 @@ fn sample_token(lane: u32, row: Row) -> u32 {
   if (top_k > 0u && top_k < args.V) { lowest = kth_largest(lane, row, top_k, lowest); }
   // The likeliest token always stays: rounding at a border must not drop it.
   lowest = min(lowest, max_logit);
+  // Each call is compiled with a reduction of its own: first and further tries share theirs.
   var goal = 0.0;
-  if (top_p < 1.0 && whole) { goal = top_p * whole_weight(lane, row); }
-  if (top_p < 1.0 && !whole) { goal = top_p * weight_from(lane, row, lowest); }
   var chosen = NO_TOKEN;
-  if (whole) { chosen = whole_best(lane, row); } else { chosen = best_from(lane, row, lowest); }
-  while (top_p < 1.0) {
-    let value = order(logits[row.logits + min(chosen, args.V - 1u)]);
-    if (value >= max_logit || weight_from(lane, row, value + 1u) < goal) { break; }
-    chosen = best_from(lane, row, value + 1u);
+  for (var tries = 0u; ; tries++) {
+    if (tries > 0u) {
+      let value = order(logits[row.logits + min(chosen, args.V - 1u)]);
+      if (!(top_p < 1.0) || value >= max_logit) { break; }
+      lowest = value + 1u;
+    }
+    if (whole && tries == 0u) {
+      if (top_p < 1.0) { goal = top_p * whole_weight(lane, row); }
+      chosen = whole_best(lane, row);
+    } else {
+      if (top_p < 1.0) {
+        let weight = weight_from(lane, row, lowest);
+        if (tries == 0u) { goal = top_p * weight; } else if (weight < goal) { break; }
+      }
+      chosen = best_from(lane, row, lowest);
+    }
   }
   return chosen;
 }
@@ -111,8 +121,10 @@ fn sample_token(lane: u32, row: Row) -> u32 {
 fn kth_largest(lane: u32, row: Row, k: u32, lowest: u32) -> u32 {
   // Where k segments have their largest logit at or above a border, so do at least k logits.
   var low = lowest;
-  if (k <= args.M) { low = bisect(lane, row, k, lowest, false); }
-  return bisect(lane, row, k, low, true);
+  for (var phase = select(0u, 1u, k > args.Z); phase < 2u; phase++) {
+    low = bisect(lane, row, k, low, phase == 1u);
+  }
+  return low;
 }
 
 /// The largest border that k logits (`deep`) or k largest ones of segments reach, from `lowest` on.
@@ -180,8 +192,8 @@ fn whole_best(lane: u32, row: Row) -> u32 {
   for (var s = lane; s < num_segments(); s += LANES) {
     let at = row.segments + s;
     let score = (segment_max(row, s) - row.max) * row.inverse_t +
-      bitcast<f32>(segments[at + SEGMENT_SCORE * args.M]);
-    mine = better(mine, Best(score, segments[at + SEGMENT_TOKEN * args.M]));
+      bitcast<f32>(segments[at + SEGMENT_SCORE * args.Z]);
+    mine = better(mine, Best(score, segments[at + SEGMENT_TOKEN * args.Z]));
   }
   return reduce_best(lane, mine).token;
 }
@@ -189,7 +201,7 @@ fn whole_best(lane: u32, row: Row) -> u32 {
 fn whole_weight(lane: u32, row: Row) -> f32 {
   var weight = 0.0;
   for (var s = lane; s < num_segments(); s += LANES) {
-    weight += bitcast<f32>(segments[row.segments + SEGMENT_WEIGHT * args.M + s]) *
+    weight += bitcast<f32>(segments[row.segments + SEGMENT_WEIGHT * args.Z + s]) *
       exp((segment_max(row, s) - row.max) * row.inverse_t);
   }
   return reduce_sum(lane, weight);

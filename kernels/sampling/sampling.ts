@@ -12,7 +12,7 @@ type SamplingBuffers = Readonly<Record<"step" | "logits" | "segments" | "sampled
 
 /** Words of `segments` that one row of `vocabSize` logits needs. */
 export function segmentsWords(vocabSize: number, tuning: SamplingTuning): number {
-  return SEGMENT_PLANES * segmentsOf(vocabSize, tuning.segmentLanes).M;
+  return SEGMENT_PLANES * segmentsOf(vocabSize, tuning.segmentLanes).Z;
 }
 
 /**

@@ -4,13 +4,13 @@ import { logitRangeWgsl } from "./logit_range.ts";
 import source from "./_segments.wgsl" with { type: "text" };
 import { stepWgsl, wgslConstants } from "../step.ts";
 
-/** How rows of `V` logits are cut into `M` segments (`_segments.wgsl`). */
-export type Segments = Readonly<{ V: number; M: number; SEGMENT: number; SEGMENT_LANES: number }>;
+/** How rows of `V` logits are cut into `Z` segments (`_segments.wgsl`). */
+export type Segments = Readonly<{ V: number; Z: number; SEGMENT: number; SEGMENT_LANES: number }>;
 
 /** The size of the vocabulary does not change what is compiled. */
-export const SEGMENT_ARGS = ["V", "M", "SEGMENT"] as const;
+export const SEGMENT_ARGS = ["V", "Z", "SEGMENT"] as const;
 
-/** The summary of each segment: planes of `segments`, u32 [R, SEGMENT_PLANES, M]. */
+/** The summary of each segment: planes of `segments`, u32 [R, SEGMENT_PLANES, Z]. */
 export const SEGMENT_PLANE = { max: 0, token: 1, weight: 2, score: 3 } as const;
 export const SEGMENT_PLANES = 4;
 
@@ -37,8 +37,8 @@ export const segmentsWgsl: string = stepWgsl + argsWgsl(SEGMENT_ARGS) + logitRan
 export function segmentsOf(V: number, segmentLanes: number): Segments {
   const balanced = 2 ** Math.round(Math.log2(V / segmentLanes) / 2);
   const SEGMENT = Math.min(Math.max(balanced, 16), 128);
-  const M = ceilDiv(V, segmentLanes * SEGMENT) * segmentLanes;
-  return { V, M, SEGMENT, SEGMENT_LANES: segmentLanes };
+  const Z = ceilDiv(V, segmentLanes * SEGMENT) * segmentLanes;
+  return { V, Z, SEGMENT, SEGMENT_LANES: segmentLanes };
 }
 
 /** The tokens of segment `s`, ascending. */

@@ -3,10 +3,10 @@
 //   log_total = log(sum(exp(logits))); the NUM_LOGPROBS - 1 likeliest tokens, lowest id on a tie,
 //   each with its logit - log_total
 //
-// R rows, V vocabulary, M segments (_segments.wgsl).
+// R rows, V vocabulary, Z segments (_segments.wgsl).
 //   0 step      u32 packed metadata (step.ts)
 //   1 logits    f32 [R, V]
-//   2 segments  u32 [R, SEGMENT_PLANES, M], from sample_segments with REPORT, or with FUSED written
+//   2 segments  u32 [R, SEGMENT_PLANES, Z], from sample_segments with REPORT, or with FUSED written
 //               here first; the largest are taken out
 //   3 sampled   u32 [, SAMPLED_WORDS], from the row of the step's first draw on: log_total where
 //               the chosen token's log-probability will be (sample_tokens.wgsl), then pairs (token,
@@ -34,7 +34,7 @@ fn top_logprobs(
   storageBarrier();  // all segments are summed up
   workgroupBarrier();
   //# end
-  let base = workgroup_id.x * SEGMENT_PLANES * args.M;
+  let base = workgroup_id.x * SEGMENT_PLANES * args.Z;
   let out = (step[STEP_FIRST_DRAW] + workgroup_id.x) * SAMPLED_WORDS;
   var last = best_segment(lane, base);
   let log_total = last.value + log(total(lane, base, last.value));
@@ -54,8 +54,8 @@ fn top_logprobs(
 fn best_segment(lane: u32, base: u32) -> Best {
   var mine = Best(LOWEST, NO_TOKEN);
   for (var s = lane; s < num_segments(); s += LANES) {
-    let max_logit = bitcast<f32>(segments[base + SEGMENT_MAX * args.M + s]);
-    mine = better(mine, Best(max_logit, segments[base + SEGMENT_TOKEN * args.M + s]));
+    let max_logit = bitcast<f32>(segments[base + SEGMENT_MAX * args.Z + s]);
+    mine = better(mine, Best(max_logit, segments[base + SEGMENT_TOKEN * args.Z + s]));
   }
   return reduce_best(lane, mine);
 }
@@ -63,8 +63,8 @@ fn best_segment(lane: u32, base: u32) -> Best {
 fn total(lane: u32, base: u32, max_logit: f32) -> f32 {
   var weight = 0.0;
   for (var s = lane; s < num_segments(); s += LANES) {
-    weight += bitcast<f32>(segments[base + SEGMENT_WEIGHT * args.M + s]) *
-      exp(bitcast<f32>(segments[base + SEGMENT_MAX * args.M + s]) - max_logit);
+    weight += bitcast<f32>(segments[base + SEGMENT_WEIGHT * args.Z + s]) *
+      exp(bitcast<f32>(segments[base + SEGMENT_MAX * args.Z + s]) - max_logit);
   }
   return reduce_sum(lane, weight);
 }
@@ -84,8 +84,8 @@ fn take_out(lane: u32, row: u32, base: u32, last: Best) {
   }
   let next = reduce_best(lane, mine);
   if (lane == 0u) {
-    segments[base + SEGMENT_MAX * args.M + segment] = bitcast<u32>(next.value);
-    segments[base + SEGMENT_TOKEN * args.M + segment] = next.token;
+    segments[base + SEGMENT_MAX * args.Z + segment] = bitcast<u32>(next.value);
+    segments[base + SEGMENT_TOKEN * args.Z + segment] = next.token;
   }
   storageBarrier();  // the next round reads what lane 0 has written
   workgroupBarrier();

@@ -142,13 +142,13 @@ export interface BlockMove {
   readonly to: BlockId;
 }
 
-/** A whole block of the device and a slot of host memory that hold, or are to hold, the same. */
+/** A whole block of the device and one of host memory that hold, or are to hold, the same. */
 export interface BlockSwap {
   /** Index of the cache group that the block is of. */
   readonly group: number;
   readonly block: BlockId;
-  /** Counts the places of such blocks in host memory, as block ids do on the device. */
-  readonly slot: number;
+  /** Its block of host memory, counted as block ids are on the device. */
+  readonly hostBlock: number;
 }
 
 /** A block that sequence `sequenceId` had, and has again. */

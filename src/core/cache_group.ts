@@ -2,7 +2,7 @@ import { alignDown, ceilDiv } from "../base/math.ts";
 
 /**
  * What a layer keeps of the positions before the next: all of them, the last so many, those of its
- * own chunk, one state that sums them up, or the output of an encoder.
+ * own attention chunk, one state that sums them up, or the output of an encoder.
  */
 export type CacheKind = "full" | "sliding_window" | "chunked_local" | "state" | "encoder";
 
@@ -29,10 +29,10 @@ export interface SlidingWindowCache extends KvHeads {
   readonly numSinkTokens?: number;
 }
 
-/** A layer whose query at `p` reads `[p - p mod window, p]`: nothing left of its own chunk. */
+/** A layer whose query at `p` reads `[p - p mod window, p]`: its attention chunk and no other. */
 export interface ChunkedLocalCache extends KvHeads {
   readonly kind: "chunked_local";
-  /** Positions of a chunk. */
+  /** Positions of an attention chunk. */
   readonly window: number;
 }
 

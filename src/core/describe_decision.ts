@@ -147,11 +147,13 @@ export function describeWait(
 }
 
 function blockNumbers(
-  { numNeeded, numFree, numEvictable, numKept }: Extract<
+  { numNeeded, numFree, numEvictable, numHeadroomSlabs }: Extract<
     WaitCause,
     { readonly numFree: number }
   >,
 ): string {
-  const kept = numKept === undefined ? "" : `, ${numKept} kept for what runs to grow`;
+  const kept = numHeadroomSlabs === undefined
+    ? ""
+    : `, ${numHeadroomSlabs} kept for what runs to grow`;
   return `${numNeeded} blocks needed, ${numFree} free, ${numEvictable} evictable${kept}`;
 }

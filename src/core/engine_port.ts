@@ -59,7 +59,7 @@ export interface EnginePort {
   readonly stall: EngineStall | undefined;
   /** Such stalls so far. */
   readonly numStalls: number;
-  /** Isolates started so far in place of one that had died. */
+  /** Isolates started so far in place of one that had failed. */
   readonly numRestarts: number;
   /** Present while another engine is to take the place of one that was lost. */
   readonly outage: Outage | undefined;
@@ -68,7 +68,7 @@ export interface EnginePort {
   /** Requests handed to the engine that have neither ended nor been refused. */
   readonly numInFlight: number;
   /**
-   * Hands a request to the engine and waits until it is admitted to the queue.
+   * Hands a request to the engine and waits until the queue has accepted it.
    *
    * @throws {RequestError} when it can never fit, or the queue is full (429).
    * @throws {EngineUnavailableError} while the engine is not ready.

@@ -98,7 +98,7 @@ export const ENGINE_COUNTERS = {
   },
   numLosses: {
     metric: "quire:engine_losses_total",
-    help: "Engines that have died or hung while they were ready, with their KV cache",
+    help: "Engines lost with their KV cache: they failed or hung while they were ready",
   },
   numResumedRequests: {
     metric: "quire:resumed_requests_total",
@@ -123,8 +123,14 @@ export const ENGINE_COUNTERS = {
  * is part of those in use; `numCachedBlocks` are blocks that the prefix cache alone holds.
  */
 export const ENGINE_GAUGES = {
-  numRunning: { metric: "vllm:num_requests_running", help: "Sequences running" },
-  numWaiting: { metric: "vllm:num_requests_waiting", help: "Sequences waiting" },
+  numRunning: {
+    metric: "vllm:num_requests_running",
+    help: "Sequences running, each beam of a search one",
+  },
+  numWaiting: {
+    metric: "vllm:num_requests_waiting",
+    help: "Sequences waiting, preempted ones included, a beam search one",
+  },
   numDeferred: {
     help: "Those of the waiting sequences that others overtake until more is computed",
   },

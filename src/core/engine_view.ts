@@ -7,8 +7,8 @@ export const BLOCK_CACHED = 1;
 export const BLOCK_PINNED = 2;
 /** A block's group stands above this many bits of its state. */
 export const BLOCK_GROUP_SHIFT = 2;
-/** Stands for no sequence among the owners of blocks. */
-export const NO_OWNER = -1;
+/** Stands for no sequence among those that hold blocks. */
+export const NO_SEQUENCE = -1;
 /** The most holders that are told apart. */
 export const MAX_HOLDERS = 255;
 
@@ -21,8 +21,8 @@ export interface BlockMap {
   readonly states: Uint8Array;
   /** References to each block, at most {@link MAX_HOLDERS}: tables, pins and copies. */
   readonly holders: Uint8Array;
-  /** The sequence that was admitted first of those that hold each block, or {@link NO_OWNER}. */
-  readonly owners: Int32Array;
+  /** The sequence that was admitted first of those that hold each block, or {@link NO_SEQUENCE}. */
+  readonly firstHolders: Int32Array;
 }
 
 /**

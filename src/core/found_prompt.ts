@@ -2,7 +2,7 @@ import type { EvictedPrefix, MissReport } from "./miss_report.ts";
 import type { PromptOrigin } from "./prompt_origin.ts";
 
 /** What the engine had dropped when a prompt was looked up; what was cached before may be gone. */
-export interface CacheAge {
+export interface CacheCounters {
   readonly numEvictedBlocks: number;
   readonly numResetBlocks: number;
   readonly numRestarts: number;
@@ -21,7 +21,7 @@ export interface FoundPrompt {
   readonly evicted?: EvictedPrefix | undefined;
   /** Whether all of it is computed, since it is read (`prompt_readout.ts`). */
   readonly isRead: boolean;
-  readonly age: CacheAge;
+  readonly counters: CacheCounters;
   /** Tokens of a block. */
   readonly blockSize: number;
 }

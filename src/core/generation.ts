@@ -60,15 +60,16 @@ export interface GenerationRequest {
    */
   readonly owner?: string;
   /**
-   * Requests of a higher priority are admitted before those of a lower one that wait; default: 0.
-   * All requests of one owner have the same.
+   * Its owner's: those that wait are admitted before the ones of a lower; default: 0. All requests
+   * of one owner have the same.
    */
-  readonly priority?: number;
+  readonly ownerPriority?: number;
   /**
-   * Its own priority among the requests of that priority, a higher one first; default: 0. Others
-   * are refused but under the policy `priority`.
+   * Its own, among requests whose owners have the same priority, a higher one first; default: 0.
+   * Others are refused but under the policy `priority`. (vLLM's `priority`: there a lower one is
+   * first.)
    */
-  readonly urgency?: number;
+  readonly requestPriority?: number;
   /** Milliseconds after which it ends with an error, waiting or running; absent: never. */
   readonly timeoutMs?: number;
   /**

@@ -18,7 +18,7 @@ export type WaitCause =
      * Blocks that are left over: the watermark, or those that the running sequences are expected to
      * take more before they end.
      */
-    readonly numKept?: number;
+    readonly numHeadroomSlabs?: number;
   }
   /** As many long prompts are computed as may be; shorter ones are admitted meanwhile. */
   | {

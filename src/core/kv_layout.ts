@@ -10,7 +10,7 @@ import type { EngineConfig, KvCacheDtype } from "./engine_config.ts";
  * of bytes that is copied, shared and dropped whole, and within it the positions of one head follow
  * each other, which is the order attention reads them in. `offset` counts positions within the
  * block. Layers may differ in dtype, and so in bytes per block; where blocks lie says
- * `slot_layout.ts`.
+ * `kv_buffers.ts`.
  */
 export interface KvFormat {
   readonly dtype: KvCacheDtype;

@@ -1,6 +1,6 @@
 import { maxLiveBlocks } from "./cache_group.ts";
 import type { EngineInfo } from "./engine_config.ts";
-import { numSlabsFor } from "./slot_layout.ts";
+import { numSlabsFor } from "./kv_buffers.ts";
 
 /** What decides how much a pool holds. */
 export type PoolInfo = Pick<

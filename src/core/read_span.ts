@@ -5,7 +5,7 @@ import type { CacheSpec } from "./cache_group.ts";
 export interface ReadSpan {
   /** How many of the last ones, its own included; 0 for all. */
   readonly window: number;
-  /** Whether these are those of its own chunk of `window` positions, in place of the last ones. */
+  /** Whether these are those of its own attention chunk of `window`, in place of the last ones. */
   readonly isChunked: boolean;
   /** First positions that every query reads besides. */
   readonly numSinkTokens: number;

@@ -20,7 +20,7 @@ import { EngineLives, type WorkMessage } from "./engine_lives.ts";
 import { spawnEngineThread } from "./engine_thread.ts";
 import { InFlightRequests, type LostRequests } from "./in_flight_requests.ts";
 import { LifetimeRecord } from "./lifetime_record.ts";
-import { givenUp, HANGS, ISOLATE_DIED } from "./loss_errors.ts";
+import { ENGINE_FAILED, givenUp, HANGS } from "./loss_errors.ts";
 import { PendingCommands } from "./pending_commands.ts";
 import { DEFAULT_DEADLINES } from "./watchdog.ts";
 
@@ -28,7 +28,7 @@ import { DEFAULT_DEADLINES } from "./watchdog.ts";
  * The main isolate's handle on the engine: streams its events over all its lives
  * ({@link EngineLives}).
  *
- * Requests in flight when an isolate dies are kept, and handed to the next with the tokens that
+ * Requests in flight when an isolate fails are kept, and handed to the next with the tokens that
  * they have reported: their streams go on where they stopped.
  */
 export class EngineClient implements EnginePort {
@@ -56,7 +56,7 @@ export class EngineClient implements EnginePort {
     this.#lives = new EngineLives({ ...this.#options, ...restarts }, {
       onMessage: (message) => this.#receive(message),
       onReady: (info) => this.#onReady(info),
-      onLoss: (reason, wasReady) => this.#onLoss(reason, wasReady),
+      onFailure: (reason, wasReady) => this.#onFailure(reason, wasReady),
       onStuck: () => this.#requests.dropUnanswered(HANGS),
       onEnd: () => this.#record.endIsolate(),
       info: () => this.#info,
@@ -223,12 +223,12 @@ export class EngineClient implements EnginePort {
   }
 
   /** Requests are kept where another isolate is to come. */
-  #onLoss(reason: string, wasReady: boolean): LostRequests {
+  #onFailure(reason: string, wasReady: boolean): LostRequests {
     if (wasReady) this.#record.stats.count("numLosses");
     this.#commands.failAll("The engine stopped before it replied to the command");
-    if (this.state === "restarting") return this.#requests.disconnect(ISOLATE_DIED);
+    if (this.state === "restarting") return this.#requests.disconnect(ENGINE_FAILED);
     const numFailed = this.#requests.size;
-    this.#requests.failAll(this.state === "failed" ? givenUp(reason) : ISOLATE_DIED);
+    this.#requests.failAll(this.state === "failed" ? givenUp(reason) : ENGINE_FAILED);
     return { numKept: 0, numFailed };
   }
 }

@@ -7,9 +7,9 @@ import type { EngineWorker } from "./isolate_handle.ts";
 import type { PoolCut } from "./pool_cut.ts";
 import type { EngineDeadlines } from "./watchdog.ts";
 
-/** The death of an isolate and its consequences. */
+/** The failure of an isolate and its consequences. */
 export interface EngineFailure {
-  /** Why it died, one sentence. */
+  /** Why it failed, one sentence. */
   readonly reason: string;
   /** The state that it leaves; no other isolate is started after `failed`. */
   readonly state: EngineState;
@@ -32,9 +32,9 @@ export interface EngineClientOptions {
   readonly deadlines?: EngineDeadlines;
   /** Called when a phase of starting begins, also of a restart. */
   readonly onProgress?: (phase: string) => void;
-  /** Called when an isolate can serve, the first and each that replaces a dead one. */
+  /** Called when an isolate can serve, the first and each that replaces one that failed. */
   readonly onReady?: (info: EngineInfo) => void;
-  /** Called when an isolate has died, with what becomes of its requests in flight. */
+  /** Called when an isolate has failed, with what becomes of its requests in flight. */
   readonly onFailure?: (failure: EngineFailure) => void;
   /** Called before a request is handed to the isolate, so that low-priority work can give way. */
   readonly onSubmit?: (id: RequestId) => void;

@@ -20,7 +20,7 @@ class Rate {
   #ms = 0;
 
   /** Takes in that `amount` took so many milliseconds. */
-  note(amount: number, ms: number): void {
+  observe(amount: number, ms: number): void {
     if (amount === 0) return;
     this.#amount = DECAY * this.#amount + amount;
     this.#ms = DECAY * this.#ms + ms;
@@ -51,7 +51,7 @@ export class CostMeter {
    * Takes in a plan that took `ms`, by which copies have taken `times`. Returns the costs where
    * they are known and differ from those returned last.
    */
-  note(
+  observe(
     { numTokens, chunks }: Pick<Batch, "numTokens" | "chunks">,
     ms: number,
     times: SwapTimes,
@@ -59,18 +59,18 @@ export class CostMeter {
     const before = this.#before;
     this.#before = times;
     const [storeMs, loadMs] = [times.storeMs - before.storeMs, times.loadMs - before.loadMs];
-    this.#stores.note((times.storedBytes - before.storedBytes) / MIB, storeMs);
-    this.#loads.note((times.loadedBytes - before.loadedBytes) / MIB, loadMs);
+    this.#stores.observe((times.storedBytes - before.storedBytes) / MIB, storeMs);
+    this.#loads.observe((times.loadedBytes - before.loadedBytes) / MIB, loadMs);
     // What went before the first step was no part of it.
     const isFirst = before === NO_TIMES;
     const computeMs = isFirst ? ms : ms - storeMs - loadMs;
-    this.#noteStep(numTokens, computeMs / numPlanSteps({ chunks }));
+    this.#observeStep(numTokens, computeMs / numPlanSteps({ chunks }));
     const costs = this.#costs;
     if (costs === undefined || (this.#told !== undefined && isAlike(costs, this.#told))) return;
     return this.#told = costs;
   }
 
-  #noteStep(numTokens: number, ms: number): void {
+  #observeStep(numTokens: number, ms: number): void {
     const step = [1, numTokens, ms, numTokens * numTokens, numTokens * ms];
     this.#sums = this.#sums.map((sum, i) => DECAY * sum + step[i]!);
   }

@@ -58,7 +58,7 @@ export class ElasticPool {
       await this.#runner.resizeKv(numWanted, []);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.#sizing.noteRefusal(sequenceId, numWanted);
+      this.#sizing.tellRefusal(sequenceId, numWanted);
       this.#growth /= 2;
       const isLittle = this.#growth < MIN_GROWTH && !isLone;
       const isAll = isLittle || numAdded === numMissing;

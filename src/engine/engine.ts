@@ -158,12 +158,12 @@ export class Engine {
   }
 
   /** Steps until `stop`; rejects with whatever the runner or an audit throws. */
-  async run(): Promise<void> {
+  async loop(): Promise<void> {
     const eventLoop = new EventLoopPing();
     try {
       while (!this.#isStopped) {
         if (this.#asked.length > 0) {
-          await this.#runCommands();
+          await this.#executeCommands();
         } else if (this.#scheduler.hasWork) {
           await this.#growPool();
           await this.#step();
@@ -201,11 +201,11 @@ export class Engine {
     await this.#pool?.grow(shortage);
   }
 
-  async #runCommands(): Promise<void> {
+  async #executeCommands(): Promise<void> {
     const replies: FromEngine[] = [];
     for (const { id, command } of this.#asked.splice(0)) {
       this.#work.command(command.type);
-      replies.push({ type: "reply", id, ...await this.#commands.run(command) });
+      replies.push({ type: "reply", id, ...await this.#commands.execute(command) });
       this.#numAdvances++;
     }
     // A command may have changed the statistics, and nothing else would tell them while idle. They
@@ -218,7 +218,7 @@ export class Engine {
   async #step(): Promise<void> {
     this.#times.begin();
     this.#work.plan();
-    const notes = this.#views.beginStep();
+    const log = this.#views.beginStep();
     this.#trace?.tick();
     const bounds = this.#pace?.bounds;
     const batch = this.#scheduler.schedule(this.#now(), bounds);
@@ -230,7 +230,7 @@ export class Engine {
     const ids = this.#scheduler.takeAdmitted();
     if (batch === undefined) return;
     if (ids.length > 0) this.#post({ type: "begun", ids });
-    notes?.planned(batch);
+    log?.planned(batch);
     this.#recorder?.planned(batch);
     this.#work.run(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
@@ -240,20 +240,20 @@ export class Engine {
     const events = this.#scheduler.commit(batch, results);
     const time = this.#times.end();
     // With copies a step takes longer than what it computes.
-    if (!hasSwaps(batch)) this.#pace?.note(batch, time);
-    this.#noteCosts(batch, time);
-    notes?.ended(this.#times.totals);
+    if (!hasSwaps(batch)) this.#pace?.observe(batch, time);
+    this.#observeCosts(batch, time);
+    log?.ended(this.#times.totals);
     this.#numAdvances++;
     this.#report(events);
   }
 
   /** Tells the scheduler what copying and computing take, where it has host memory. */
-  #noteCosts(batch: Batch, { deviceMs, hostMs }: StepTime): void {
+  #observeCosts(batch: Batch, { deviceMs, hostMs }: StepTime): void {
     const { swapTimes } = this.#runner;
-    const costs = swapTimes && this.#costs.note(batch, deviceMs + hostMs, swapTimes);
+    const costs = swapTimes && this.#costs.observe(batch, deviceMs + hostMs, swapTimes);
     if (costs === undefined) return;
     this.#trace?.record({ type: "costs", costs });
-    this.#scheduler.noteSwapCosts(costs);
+    this.#scheduler.setSwapCosts(costs);
   }
 
   /** Idle: reports the ends that no step has carried, audits the pool, and sleeps. */

@@ -35,19 +35,19 @@ export class EngineCommands {
   }
 
   /** Carries a command out, and returns the reply or the refusal. No step is in flight. */
-  async run(command: EngineCommand): Promise<{ value: unknown } | { error: ErrorData }> {
+  async execute(command: EngineCommand): Promise<{ value: unknown } | { error: ErrorData }> {
     const { trace } = this.#parts;
     trace?.tick();
     if (isTraced(command)) trace?.record({ type: "command", command });
     try {
-      return { value: await this.#carryOut(command) };
+      return { value: await this.#execute(command) };
     } catch (error) {
       if (error instanceof RequestError) return { error: error.data };
       throw error;
     }
   }
 
-  #carryOut(command: EngineCommand): ReplyOf<EngineCommand> | Promise<ReplyOf<EngineCommand>> {
+  #execute(command: EngineCommand): ReplyOf<EngineCommand> | Promise<ReplyOf<EngineCommand>> {
     const { scheduler, views, pins } = this.#parts;
     switch (command.type) {
       case "reset_prefix_cache":

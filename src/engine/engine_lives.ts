@@ -8,8 +8,8 @@ import { DEFAULT_RESTART } from "./failure_count.ts";
 import type { LostRequests } from "./in_flight_requests.ts";
 import { type Crash, IsolateHandle } from "./isolate_handle.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
-import { StartConfig } from "./pool_cut.ts";
 import { Restarts } from "./restarts.ts";
+import { StartConfig } from "./start_config.ts";
 import { stepDeadlineMs, Watchdog } from "./watchdog.ts";
 
 /** Time for an isolate to end its step and release its device; a step is far shorter. */
@@ -26,8 +26,10 @@ export interface LivesListener {
   readonly onMessage: (message: WorkMessage) => void;
   /** An isolate can serve: the first, or one that takes the place of another. */
   readonly onReady: (info: EngineInfo) => void;
-  /** The isolate is gone; the state says what is to come. Returns what becomes of its requests. */
-  readonly onLoss: (reason: string, wasReady: boolean) => LostRequests;
+  /**
+   * The isolate has failed; the state says what is to come. Returns what becomes of its requests.
+   */
+  readonly onFailure: (reason: string, wasReady: boolean) => LostRequests;
   /** Another is about to start, and the one before hangs in a thread that cannot be ended. */
   readonly onStuck: () => void;
   /** An isolate is told to end; nothing more is heard of it. */
@@ -44,21 +46,21 @@ export type LivesOptions =
   & Pick<EngineClientOptions, "restart">
   & { readonly clock: Clock };
 
-/** Why an isolate has died. */
-interface Death extends Crash {
+/** How an isolate has failed, by itself or in its own words. */
+interface Failure extends Crash {
   /** Another start would fail in the same way. */
   readonly isUsersMistake: boolean;
 }
 
 /**
- * The lives of the engine: starts an isolate, watches over it, and starts another when it dies or
- * hangs.
+ * The lives of the engine: starts an isolate, watches over it, and starts another when it fails
+ * or hangs.
  *
  *     start -> starting -> ready <--> restarting -> failed
  *                            '--> draining            (the end leaves this state too)
  *
- * `failed` is final: after too many deaths in a row, or with too many threads that cannot be ended,
- * only another process helps.
+ * `failed` is final: after too many failures in a row, or with too many threads that cannot be
+ * ended, only another process helps.
  */
 export class EngineLives {
   readonly #options: LivesOptions;
@@ -143,7 +145,7 @@ export class EngineLives {
     this.#restarts.answered();
   }
 
-  /** The engine takes nothing new from now on, and an isolate that dies is the last. */
+  /** The engine takes nothing new from now on, and an isolate that fails is the last. */
   beginDrain(): void {
     if (this.#state !== "failed") this.#state = "draining";
   }
@@ -194,7 +196,7 @@ export class EngineLives {
         // No other is started then and the process may end at once: its Worker stays, as after
         // `stop`.
         if (this.#settleStart === undefined && this.#state !== "draining") this.end();
-        return this.#onDeath({
+        return this.#onFailure({
           reason: message.message,
           isUsersMistake: message.isUsersMistake,
           isOutOfMemory: message.isOutOfMemory ?? false,
@@ -223,10 +225,10 @@ export class EngineLives {
 
   #onCrash(crash: Crash): void {
     this.end();
-    this.#onDeath({ ...crash, isUsersMistake: false });
+    this.#onFailure({ ...crash, isUsersMistake: false });
   }
 
-  #onDeath({ reason, isUsersMistake, isOutOfMemory = false, isHung = false }: Death): void {
+  #onFailure({ reason, isUsersMistake, isOutOfMemory = false, isHung = false }: Failure): void {
     this.#watchdog.cancel();
     this.#failure = reason;
     const wasReady = this.#state === "ready";
@@ -236,7 +238,7 @@ export class EngineLives {
     if (this.#state !== "draining") {
       this.#state = settleStart !== undefined || isTheEnd ? "failed" : "restarting";
     }
-    const lost = this.#listener.onLoss(reason, wasReady);
+    const lost = this.#listener.onFailure(reason, wasReady);
     settleStart?.reject(
       isUsersMistake
         ? new StartupError(reason)
@@ -264,7 +266,7 @@ export class EngineLives {
         const reason = `${numStuck} threads of the engine hang and cannot be ended: ` +
           this.#failure;
         this.#failure = reason;
-        const lost = this.#listener.onLoss(reason, false);
+        const lost = this.#listener.onFailure(reason, false);
         this.#options.onFailure({ reason, state: "failed", ...lost });
       },
     });

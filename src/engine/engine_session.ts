@@ -99,7 +99,7 @@ export class EngineSession {
     if (!this.#mustStop) {
       this.#engine = this.#createEngine(config, started, trace);
       this.#post({ type: "ready", info: started.info });
-      await this.#engine.run();
+      await this.#engine.loop();
     }
     if (this.#hasEnded) return;
     started.runner.destroy?.();

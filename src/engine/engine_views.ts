@@ -5,12 +5,12 @@ import { RequestError } from "../core/errors.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { OPEN_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
-import { StepNotes, type TimeTotals } from "./step_notes.ts";
+import { StepLog, type TimeTotals } from "./step_log.ts";
 
 /** What of a block manager is shown. */
 export type ViewedCache = Pick<
   BlockManager,
-  "blockSize" | "groups" | "mapBlocks" | "viewTree" | "tokensAlong"
+  "blockSize" | "cacheGroups" | "mapBlocks" | "viewTree" | "tokensAlong"
 >;
 
 /** A command of one type. */
@@ -24,7 +24,7 @@ export class EngineViews {
   readonly #scheduler: Scheduler;
   readonly #blocks: ViewedCache | undefined;
   readonly #clock: Pick<Clock, "now">;
-  #notes: StepNotes | undefined;
+  #log: StepLog | undefined;
 
   constructor(scheduler: Scheduler, blocks: ViewedCache | undefined, clock: Pick<Clock, "now">) {
     this.#scheduler = scheduler;
@@ -32,19 +32,19 @@ export class EngineViews {
     this.#clock = clock;
   }
 
-  /** Where the step that begins now is noted; undefined while nobody watches. */
-  beginStep(): StepNotes | undefined {
-    if (this.#notes?.isOver) this.#notes = undefined;
-    this.#notes?.begin();
-    return this.#notes;
+  /** The log of the step that begins now; undefined while nobody watches. */
+  beginStep(): StepLog | undefined {
+    if (this.#log?.isOver) this.#log = undefined;
+    this.#log?.begin();
+    return this.#log;
   }
 
   /** Between two steps; `totals` are the times so far. O(pool + tables). */
   view({ maxNumRuns, maxNumSequences }: Command<"view">, totals: TimeTotals): EngineView {
     if (this.#blocks === undefined) throw new RequestError("This engine shows no view");
     const beganMs = this.#clock.now();
-    this.#notes ??= new StepNotes(this.#clock, totals);
-    const { blockSize, groups } = this.#blocks;
+    this.#log ??= new StepLog(this.#clock, totals);
+    const { blockSize, cacheGroups: groups } = this.#blocks;
     const blocks: BlockMap = this.#blocks.mapBlocks();
     const tree: TreeView | undefined = maxNumRuns === 0
       ? undefined
@@ -56,7 +56,7 @@ export class EngineViews {
       blocks,
       ...(tree === undefined ? {} : { tree }),
       ...this.#scheduler.viewSequences(maxNumSequences),
-      ...this.#notes.take(),
+      ...this.#log.take(),
       tookMs: this.#clock.now() - beganMs,
     };
   }

@@ -1,14 +1,16 @@
 import type { Clock } from "../base/clock.ts";
 
-/** When to start a new isolate after one has died. */
+/** When to start a new isolate after one has failed. */
 export interface RestartPolicy {
-  /** Deaths in a row after which the engine is given up; 0: never. */
+  /** Failures in a row after which the engine is given up; 0: never. */
   readonly maxNumFailures: number;
   /** Wait before the first restart, ms; doubles with each further one. */
   readonly initialDelayMs: number;
   /** Longest wait, ms. */
   readonly maxDelayMs: number;
-  /** Earlier deaths are forgotten when an isolate makes a step this long after it was ready, ms. */
+  /**
+   * Earlier failures are forgotten when an isolate makes a step this long after it was ready, ms.
+   */
   readonly forgiveAfterMs: number;
 }
 
@@ -21,7 +23,7 @@ export const DEFAULT_RESTART: RestartPolicy = {
 };
 
 /**
- * Deaths of the engine in a row.
+ * Failures of the engine in a row.
  *
  * A step alone ends no row, or what kills each isolate after its first step would be tried for
  * ever: an isolate has to complete an answer, or to make a step `forgiveAfterMs` after it was
@@ -38,7 +40,7 @@ export class FailureCount {
     this.#clock = clock;
   }
 
-  /** Deaths in the present row. */
+  /** Failures in the present row. */
   get count(): number {
     return this.#count;
   }
@@ -74,7 +76,7 @@ export class FailureCount {
     this.#count = 0;
   }
 
-  /** It has died. */
+  /** It has failed. */
   failed(): void {
     this.#count++;
   }

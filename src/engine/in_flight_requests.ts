@@ -95,7 +95,7 @@ export class InFlightRequests {
     let numFailed = 0;
     for (const request of [...this.#requests.values()]) {
       const { kept } = request;
-      kept.noteLoss();
+      kept.countLoss();
       this.#endAborted(request);
       const isFailed = kept.isHopeless || !kept.isResumable;
       if (!isFailed || !this.#requests.has(request.id)) continue;

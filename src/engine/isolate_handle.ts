@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 
-/** Why a thread or its isolate is at its end. */
+/** How an isolate has failed without its own last words. */
 export interface Crash {
   /** One sentence. */
   readonly reason: string;
@@ -50,7 +50,8 @@ export class IsolateHandle {
   constructor(worker: EngineWorker, { onMessage, onCrash }: IsolateListener) {
     this.#worker = worker;
     worker.listen({
-      // A dead isolate may have left messages behind; they are not those of its successor.
+      // An isolate that has ended may have left messages behind; they are not those of its
+      // successor.
       onMessage: (message) => {
         if (this.#hasEnded) return;
         if (message.type === "stopped" || message.type === "failed") this.#silenced.resolve();

@@ -123,7 +123,7 @@ export class KeptRequest {
   }
 
   /** The engine that had it is lost. One that had not begun is not lost by it. */
-  noteLoss(): void {
+  countLoss(): void {
     if (this.#hasBegun) this.#numLosses++;
     this.#hasBegun = false;
   }

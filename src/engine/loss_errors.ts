@@ -6,8 +6,8 @@ import {
 } from "../core/errors.ts";
 import { MAX_LOSSES_WITHOUT_TOKEN } from "./kept_request.ts";
 
-/** The error of a request that goes to no other engine after its own has died. */
-export const ISOLATE_DIED: ErrorData = engineUnavailable(
+/** The error of a request that goes to no other engine after its own has failed. */
+export const ENGINE_FAILED: ErrorData = engineUnavailable(
   "The engine stopped while it worked on this request; try again",
 );
 

@@ -8,7 +8,7 @@ const FIRST_TOKENS = 64;
 const MAX_DIGITS = 20;
 
 /** How much the newest step says of the next. */
-const WEIGHT = 0.5;
+const EMA_WEIGHT = 0.5;
 
 /**
  * A context at which attention is taken to cost as much as the rest of a token, until contexts as
@@ -48,7 +48,7 @@ export class PrefillPace {
   }
 
   /** A step with these chunks has taken so long on the device. */
-  note(chunks: readonly ScheduledChunk[], deviceMs: number): void {
+  observe(chunks: readonly ScheduledChunk[], deviceMs: number): void {
     let [numTokens, end, longest] = [0, 0, 0];
     for (const { start, tokens: { length } } of chunks) {
       if (length === 1) continue;
@@ -64,7 +64,7 @@ export class PrefillPace {
     const isLarge = 2 * numTokens >= most;
     if (known === undefined) this.#msPerToken[digits] = msPerToken;
     else if (isLarge || msPerToken < known) {
-      this.#msPerToken[digits] = known + WEIGHT * (msPerToken - known);
+      this.#msPerToken[digits] = known + EMA_WEIGHT * (msPerToken - known);
     }
     this.#maxTokens = this.#limits();
   }

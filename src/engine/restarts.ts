@@ -11,9 +11,9 @@ const MAX_STUCK_THREADS = 2;
 /** Least time for the thread of an isolate that hung to end before it counts as stuck, ms. */
 const MIN_PAUSE_AFTER_HANG_MS = 2000;
 
-/** What comes after an isolate that has died. */
+/** What comes after an isolate that has failed. */
 export interface Successor {
-  /** Whether it has died of silence, so that its thread may go on. */
+  /** Whether it has hung, so that its thread may go on. */
   readonly isHung: boolean;
   /** Starts another; told whether the thread of the one before cannot be ended. */
   readonly start: (isStuck: boolean) => void;
@@ -21,7 +21,7 @@ export interface Successor {
   readonly giveUp: (numStuck: number) => void;
 }
 
-/** When another isolate is started in place of one that has died, and when none is. */
+/** When another isolate is started in place of one that has failed, and when none is. */
 export class Restarts {
   readonly #policy: RestartPolicy;
   readonly #clock: Clock;
@@ -29,7 +29,7 @@ export class Restarts {
   /** Isolates that were told to end and whose threads may still run. */
   #ending: IsolateHandle[] = [];
   #numRestarts = 0;
-  #lostAtMs: number | undefined;
+  #failedAtMs: number | undefined;
   #nextTryAtMs: number | undefined;
   #cancel: () => void = () => {};
 
@@ -39,18 +39,18 @@ export class Restarts {
     this.#failures = new FailureCount(policy, clock);
   }
 
-  /** Isolates started so far in place of one that had died. */
+  /** Isolates started so far in place of one that had failed. */
   get numRestarts(): number {
     return this.#numRestarts;
   }
 
-  /** Present between the death of an isolate and the moment at which the next can serve. */
+  /** Present between the failure of an isolate and the moment at which the next can serve. */
   get outage(): Outage | undefined {
-    if (this.#lostAtMs === undefined) return undefined;
+    if (this.#failedAtMs === undefined) return undefined;
     const { maxNumFailures } = this.#policy;
     const now = this.#clock.now();
     return {
-      elapsedMs: now - this.#lostAtMs,
+      elapsedMs: now - this.#failedAtMs,
       numFailures: this.#failures.count,
       ...(maxNumFailures === 0 ? {} : { maxNumFailures: maxNumFailures }),
       ...(this.#nextTryAtMs === undefined
@@ -62,7 +62,7 @@ export class Restarts {
   /** An isolate can serve. */
   ready(): void {
     this.#failures.ready();
-    this.#lostAtMs = undefined;
+    this.#failedAtMs = undefined;
   }
 
   /** It has made a step. */
@@ -76,13 +76,13 @@ export class Restarts {
   }
 
   /**
-   * An isolate has died; returns whether no other is to be started.
+   * An isolate has failed; returns whether no other is to be started.
    *
    * @param isUsersMistake whether another start would fail in the same way.
    */
   failed(isUsersMistake: boolean): boolean {
     this.#failures.failed();
-    this.#lostAtMs ??= this.#clock.now();
+    this.#failedAtMs ??= this.#clock.now();
     return this.#failures.isTooMany || (isUsersMistake && this.#failures.canGiveUp);
   }
 

@@ -10,11 +10,11 @@ const MAX_DECODES_MS = 50;
 const HOST_SHARE = 0.01;
 
 /** How much the newest plan says of the next. */
-const WEIGHT = 0.2;
+const EMA_WEIGHT = 0.2;
 
 /** How many times as many steps have to pay, or as few suffice, before their number changes. */
-const MORE = 1.25;
-const FEWER = 0.4;
+const GROWTH_THRESHOLD = 1.25;
+const SHRINK_THRESHOLD = 0.4;
 
 /**
  * Learns from the time that plans take what the next ones are to be cut to.
@@ -45,15 +45,15 @@ export class StepPace {
   }
 
   /** A plan has been carried out, in so much time. */
-  note({ chunks }: Batch, { deviceMs, hostMs }: StepTime): void {
+  observe({ chunks }: Batch, { deviceMs, hostMs }: StepTime): void {
     if (!chunks.every(({ tokens: { length } }) => length === 1)) {
-      return this.#prefill?.note(chunks, deviceMs);
+      return this.#prefill?.observe(chunks, deviceMs);
     }
     const numSteps = numPlanSteps({ chunks });
     const before = this.#decode ?? { deviceMs: deviceMs / numSteps, hostMs };
     this.#decode = {
-      deviceMs: before.deviceMs + WEIGHT * (deviceMs / numSteps - before.deviceMs),
-      hostMs: before.hostMs + WEIGHT * (hostMs - before.hostMs),
+      deviceMs: before.deviceMs + EMA_WEIGHT * (deviceMs / numSteps - before.deviceMs),
+      hostMs: before.hostMs + EMA_WEIGHT * (hostMs - before.hostMs),
     };
     this.#maxDecodeSteps = stepsAfter(this.#maxDecodeSteps, this.#decode);
   }
@@ -65,7 +65,8 @@ function stepsAfter(numSteps: number, { deviceMs, hostMs }: StepTime): number {
   if (deviceMs <= 0) return MAX_DECODE_STEPS;
   const affordable = Math.min(MAX_DECODE_STEPS, MAX_DECODES_MS / deviceMs);
   const worth = Math.min(affordable, hostMs / (HOST_SHARE * deviceMs));
-  const isRight = numSteps <= affordable && worth <= MORE * numSteps && worth >= FEWER * numSteps;
+  const isRight = numSteps <= affordable && worth <= GROWTH_THRESHOLD * numSteps &&
+    worth >= SHRINK_THRESHOLD * numSteps;
   if (isRight) return numSteps;
   const most = 2 ** Math.floor(Math.log2(Math.max(1, affordable)));
   return Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, worth))));

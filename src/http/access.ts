@@ -16,7 +16,7 @@ import type { AccessRules } from "./services.ts";
  */
 export type Access = "public" | "key" | "admin";
 
-/** Name under which a request's context keeps the key that it was admitted with. */
+/** Name under which a request's context keeps the key that let it in. */
 const KEY = "apiKey";
 /** Name under which it keeps that key's account. */
 const ACCOUNT = "keyAccount";
@@ -62,7 +62,7 @@ export function createGates(rules: AccessRules, now: () => number, meter?: KeyMe
   };
 }
 
-/** The account of the key that this request was admitted with; undefined without a key. */
+/** The account of the key that let this request in; undefined without a key. */
 export function accountOf(c: Context): KeyAccount | undefined {
   return c.get(ACCOUNT);
 }

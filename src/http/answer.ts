@@ -35,7 +35,7 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
     sequences: job.sequences,
     ...(beamSearch === undefined ? {} : { beamSearch }),
     ...retentionOf(job.request),
-    ...urgencyOf(job.request),
+    ...requestPriorityOf(job.request),
   };
   const { generation, ...holder } = await submitFor(c, services, request, {
     salt: job.request.cache_salt,
@@ -143,8 +143,8 @@ function retentionOf({ cache_retention: retention }: SamplingFields) {
 }
 
 /** Its own priority, for the scheduling policy `priority`. */
-function urgencyOf({ priority }: SamplingFields) {
-  return priority === undefined || priority === null ? {} : { urgency: priority };
+function requestPriorityOf({ priority }: SamplingFields) {
+  return priority === undefined || priority === null ? {} : { requestPriority: priority };
 }
 
 /**

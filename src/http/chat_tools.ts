@@ -18,8 +18,8 @@ export interface ChatTools {
  * How the calls of a request are forced and found.
  *
  * @param constraint one that the request asks for as well.
- * @throws {RequestError} where a call is forced beside a constraint, or none is forced and the model's
- * chat template knows no tools.
+ * @throws {RequestError} where a call is forced beside a constraint, or where none is and the
+ * model's chat template knows no tools.
  */
 export function chatTools(
   use: ToolUse,

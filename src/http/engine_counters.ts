@@ -27,7 +27,7 @@ interface LabelledCounter {
 function countersByMetric(): ReadonlyMap<string, EngineCounter> {
   const counters = new Map<string, EngineCounter>([
     ["quire:engine_restarts_total", {
-      help: "Engine isolates started in place of one that had died or hung",
+      help: "Engine isolates started in place of one that had failed or hung",
       read: ({ numRestarts }) => numRestarts,
     }],
     ["quire:engine_stalls_total", {

@@ -37,7 +37,8 @@ const GAUGES: Readonly<Record<string, EngineGauge>> = {
     read: ({ stall }) => ({ "": stall?.seconds ?? 0 }),
   },
   "vllm:num_requests_waiting_by_reason": {
-    help: "Sequences waiting: for room, or deferred until others have computed what they share",
+    help:
+      "Those of num_requests_waiting: for room, or deferred until others have computed what they share",
     label: "reason",
     read: ({ stats: { numWaiting, numDeferred: deferred } }) => ({
       capacity: numWaiting - deferred,

@@ -4,7 +4,7 @@ import type { KeyMeter, KeyRules } from "./key_rules.ts";
 
 const MINUTE_MS = 60_000;
 
-/** One request of a key, from its admission to its last token. */
+/** One request of a key, from its entry to its last token. */
 export interface KeyUse {
   /** The engine has taken the request. */
   accept(): void;
@@ -22,7 +22,7 @@ export type RateLimitHeaders = Readonly<Record<string, string>>;
 /**
  * What the holders of one key use, and may use: requests at once, and tokens per minute.
  *
- * Tokens come out of a bucket that holds a minute's and fills up steadily. A request is admitted
+ * Tokens come out of a bucket that holds a minute's and fills up steadily. A request is let in
  * while there is any token in it; its prompt is taken out at once and what it generates as it
  * comes, also below zero, so that a long answer is not cut off, and is waited for by the requests
  * behind it.

@@ -61,7 +61,7 @@ export class PromptWatch implements EventWatch {
     this.#observed[prompt] = misses.observe({
       ...{ owner, scope, ids: prompts[prompt]!, origin, numCachedTokens, evicted },
       isRead: sequences[prompt * this.#numSamples]!.readout !== undefined,
-      age: { numEvictedBlocks, numResetBlocks, numRestarts },
+      counters: { numEvictedBlocks, numResetBlocks, numRestarts },
       blockSize: info.blockSize,
     });
   }

@@ -39,7 +39,7 @@ const NOTHING: SamplingParams = {
 export function checkNumPrompts(
   length: number,
   param: string,
-  { maxNumSequences: limit }: Services["limits"],
+  { maxNumQueuedSeqs: limit }: Services["limits"],
 ): void {
   if (length <= limit) return;
   throw new RequestError(

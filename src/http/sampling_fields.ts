@@ -111,14 +111,15 @@ export function promptLogprobsOf(
 }
 
 /**
- * Refuses more sequences, prompts times `n`, than one request may queue, before any is made.
+ * Refuses more sequences, prompts times `n`, than one request may queue, before any is made; the
+ * scheduler would, when all are.
  *
  * @throws {RequestError} with the field, the limit and the number.
  */
 export function checkNumSequences(
   { n }: SamplingFields,
   numPrompts: number,
-  { maxNumSequences: limit }: Pick<RequestLimits, "maxNumSequences">,
+  { maxNumQueuedSeqs: limit }: Pick<RequestLimits, "maxNumQueuedSeqs">,
 ): void {
   const numSamples = n ?? 1;
   const length = numPrompts * numSamples;

@@ -118,7 +118,7 @@ export interface RequestLimits extends BodyLimits {
   /**
    * Most sequences of one request, prompts times samples: as many as one owner may have waiting.
    */
-  readonly maxNumSequences: number;
+  readonly maxNumQueuedSeqs: number;
   /** Seconds after which a request ends with an error; absent: only where it asks for that. */
   readonly requestTimeoutSeconds?: number;
   /**
@@ -134,7 +134,7 @@ export const DEFAULT_LIMITS: RequestLimits = {
   maxUnfinishedBytes: 64 * 2 ** 20,
   maxJsonCost: 2 ** 19,
   bodyTimeoutMs: 60_000,
-  maxNumSequences: 1024,
+  maxNumQueuedSeqs: 1024,
   keepAliveMs: 30_000,
 };
 

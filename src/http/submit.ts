@@ -50,7 +50,7 @@ export async function submitFor(
       ...request,
       ...(scope === undefined ? {} : { cacheScope: scope }),
       ...(owner === undefined ? {} : { owner }),
-      ...(priority === undefined ? {} : { priority }),
+      ...(priority === undefined ? {} : { ownerPriority: priority }),
       ...(timeoutMs === Infinity ? {} : { timeoutMs }),
     });
     use?.accept();

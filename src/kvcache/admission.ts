@@ -45,7 +45,7 @@ export interface AdmissionOptions extends CachingOptions {
    */
   readonly reserved?: Demand;
   /** Slabs to leave free, where that is more than the watermark. Default: the watermark. */
-  readonly numKept?: number;
+  readonly numHeadroomSlabs?: number;
   /** Its own id, where it may have blocks in host memory. */
   readonly resumes?: SequenceId;
   /** Most leading tokens that may be found, in whole blocks. Default: all but the last. */
@@ -59,7 +59,9 @@ export interface AdmissionOptions extends CachingOptions {
 
 /** What an admitted sequence starts with. */
 export interface Admission {
-  /** Leading positions whose KV is in the pool already, or will be once `copy` is carried out. */
+  /**
+   * Leading positions whose KV is in the pool already, or will be once `copies` are carried out.
+   */
   readonly numCachedTokens: number;
   /** Positions right behind them that come from host memory in the next step, where any do. */
   readonly numLoadedTokens?: number;
@@ -89,7 +91,7 @@ export interface Fork {
    */
   readonly numShared?: number;
   /** As of an admission. */
-  readonly numKept?: number;
+  readonly numHeadroomSlabs?: number;
   /** Whether a running group grows by it: the watermark is kept from newcomers alone. */
   readonly isGrowth?: boolean;
 }

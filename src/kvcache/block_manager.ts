@@ -26,8 +26,8 @@ import { swapContents } from "./tables/swap_tables.ts";
 import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
 
 /**
- * The door of the KV cache: gives each admitted sequence a block table per group and takes them
- * back.
+ * The one entry of the KV cache: gives each admitted sequence a block table per group and takes
+ * them back.
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
  * `floor(p / blockSize)`. A table grows at its end, as a new list each time, so that a plan keeps
@@ -41,7 +41,7 @@ import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
  */
 export class BlockManager {
   readonly blockSize: number;
-  readonly groups: readonly CacheSpec[];
+  readonly cacheGroups: readonly CacheSpec[];
   /** Whether slabs are cut into several blocks of a group. */
   readonly isCut: boolean;
   readonly #pool: Pool;
@@ -60,7 +60,7 @@ export class BlockManager {
     const { numBlocks: numSlabs, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
     const { blocksPerSlab = groups.map(() => 1), maxInFlightTokens = Infinity } = options;
     this.blockSize = blockSize;
-    this.groups = groups;
+    this.cacheGroups = groups;
     const grain = { blockSize, maxInFlightTokens };
     this.#pool = createPool(numSlabs, blocksPerSlab);
     this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache, groups);
@@ -152,7 +152,7 @@ export class BlockManager {
 
   /** Slabs that the blocks of sequence `id` fill, those included that others hold too. */
   numHeldBy(id: SequenceId): number {
-    const counts = this.groups.map(() => 0);
+    const counts = this.cacheGroups.map(() => 0);
     for (const { group, blocks } of this.#allocator.blocksOf(id).held()) {
       counts[group]! += blocks.length;
     }
@@ -184,9 +184,15 @@ export class BlockManager {
     return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
   }
 
-  /** Slabs that an admission leaves free: the watermark or `numKept`, and none if it is alone. */
-  numLeftOver(numKept: number): number {
-    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
+  /**
+   * Slabs that an admission leaves free: the watermark or `numHeadroomSlabs`, and none if it is
+   * alone.
+   */
+  headroomFor(numHeadroomSlabs: number): number {
+    return this.#room.headroomFor({
+      isFirst: this.#allocator.sequences.size === 0,
+      numHeadroomSlabs,
+    });
   }
 
   /**
@@ -260,8 +266,10 @@ export class BlockManager {
   markComputed(id: SequenceId, tokens: Uint32Array, numComputedTokens: number): void {
     const sequence = this.#allocator.blocksOf(id);
     sequence.numComputedTokens = numComputedTokens;
-    sequence.path?.extend(sequence.tables, tokens, numComputedTokens);
-    for (const dead of sequence.takeDead(this.groups, this.blockSize)) this.#source.release(dead);
+    sequence.path?.publish(sequence.tables, tokens, numComputedTokens);
+    for (const dead of sequence.takeDead(this.cacheGroups, this.blockSize)) {
+      this.#source.release(dead);
+    }
     sequence.path?.dropPassed();
     if (sequence.inputs) this.#source.release(sequence.inputs.takePassed(numComputedTokens));
     this.#snapshots?.update(id, sequence);
@@ -269,7 +277,8 @@ export class BlockManager {
 
   /**
    * The blocks that hold an encoder's output for an input of sequence `id` in one group, in order,
-   * by the ids of that group; undefined where it has no such input or nothing reads it any more.
+   * by the ids of that group; undefined where it has no such input or nothing reads it any more. As
+   * {@link publishInput}, for the first model with an encoder: no family in `models/` has one yet.
    */
   inputBlocks(id: SequenceId, group: number, key: ContentKey): readonly BlockId[] | undefined {
     const blocks = this.#allocator.blocksOf(id).inputs?.blocksOf(group, key);
@@ -317,7 +326,7 @@ export class BlockManager {
   swapContents(id: SequenceId): SwapContents | undefined {
     const sequence = this.#allocator.blocksOf(id);
     if (this.swap === undefined || sequence.inputs !== undefined) return undefined;
-    const { groups, blockSize } = this;
+    const { cacheGroups: groups, blockSize } = this;
     return swapContents(sequence, { groups, blockSize, pool: this.#pool, cache: this.#cache });
   }
 
@@ -335,7 +344,7 @@ export class BlockManager {
     path?.close();
     // A later hit of the path needs these too, so they are evicted after it.
     for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
-    this.#pool.forgetOwner(id);
+    this.#pool.forgetSequence(id);
     this.#allocator.sequences.delete(id);
     const decision = { type: reason, sequenceId: id, numBlocks };
     this.#onDecision?.(cause === undefined ? decision : { ...decision, ...cause, type: "preempt" });

@@ -4,7 +4,7 @@ import {
   BLOCK_PINNED,
   type BlockMap,
   MAX_HOLDERS,
-  NO_OWNER,
+  NO_SEQUENCE,
 } from "../core/engine_view.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { Pool } from "./pool/pool.ts";
@@ -23,14 +23,14 @@ export function mapBlocks({ pool, cache, sequences }: MappedBlocks): BlockMap {
   const { numBlocks } = pool;
   const states = new Uint8Array(numBlocks);
   const holders = new Uint8Array(numBlocks);
-  const owners = new Int32Array(numBlocks).fill(NO_OWNER);
+  const firstHolders = new Int32Array(numBlocks).fill(NO_SEQUENCE);
   const groups = new Uint8Array(numBlocks);
   const pinned = cache?.pins.flags(numBlocks);
   for (const [id, sequence] of sequences) {
     for (const { group, blocks } of sequence.held()) {
       for (const block of blocks) {
-        if (owners[block] !== NO_OWNER) continue;
-        owners[block] = id;
+        if (firstHolders[block] !== NO_SEQUENCE) continue;
+        firstHolders[block] = id;
         groups[block] = group;
       }
     }
@@ -40,10 +40,10 @@ export function mapBlocks({ pool, cache, sequences }: MappedBlocks): BlockMap {
     const isCached = pool.isMarked(id);
     if (numHolders === 0 && !isCached) continue;
     holders[id] = Math.min(MAX_HOLDERS, numHolders);
-    const known = owners[id] === NO_OWNER ? cache?.groupOf(id) : groups[id];
+    const known = firstHolders[id] === NO_SEQUENCE ? cache?.groupOf(id) : groups[id];
     const group = pool.groupOf(id) ?? known ?? 0;
     states[id] = (isCached ? BLOCK_CACHED : 0) | (pinned?.[id] === 1 ? BLOCK_PINNED : 0) |
       group << BLOCK_GROUP_SHIFT;
   }
-  return { states, holders, owners };
+  return { states, holders, firstHolders };
 }

@@ -15,9 +15,9 @@ export interface AdmissionPlan {
   readonly inputs: InputPlan | undefined;
   /** All cached blocks that it will hold. */
   readonly hits: readonly BlockId[];
-  readonly counts: Demand;
+  readonly demand: Demand;
   /** Those, and what is reserved beside them. */
-  readonly needed: Demand;
+  readonly demandWithReserved: Demand;
   readonly numMissing: number;
   /** Positions that it goes on behind, whose blocks come from host memory; absent: none do. */
   readonly numResumed?: number;
@@ -30,7 +30,7 @@ export interface RoomRequest {
   /** Blocks that the other sequences of its request take next. Default: none. */
   readonly reserved?: Demand | undefined;
   /** Slabs to leave free, where that is more than the watermark. Default: the watermark. */
-  readonly numKept?: number | undefined;
+  readonly numHeadroomSlabs?: number | undefined;
   /**
    * Plans its inputs, given how many leading positions are cached and whether it may find what is
    * cached of the inputs. Absent without any.
@@ -78,10 +78,10 @@ export class PoolRoom {
 
   /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
   numSlabsOf(numTokens: number, inputs: readonly EncoderInput[] = []): number {
-    const counts = this.#groups.map((cache) => maxLiveBlocks(cache, numTokens, this.#grain));
-    if (inputs.length === 0) return this.#pool.numSlabsFor(counts);
+    const demand = this.#groups.map((cache) => maxLiveBlocks(cache, numTokens, this.#grain));
+    if (inputs.length === 0) return this.#pool.numSlabsFor(demand);
     const ofInputs = inputDemand(this.#groups, inputs, this.#grain.blockSize);
-    return this.#pool.numSlabsFor(addDemands(counts, ofInputs));
+    return this.#pool.numSlabsFor(addDemands(demand, ofInputs));
   }
 
   /** Tokens of one sequence that would fit if it had the pool alone; perhaps without limit. */
@@ -121,8 +121,8 @@ export class PoolRoom {
   }
 
   /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
-  countMissing(counts: Demand): number {
-    return this.#source.countMissing({ counts });
+  countMissing(demand: Demand): number {
+    return this.#source.countMissing({ demand });
   }
 
   /**
@@ -132,17 +132,19 @@ export class PoolRoom {
    * the whole pool would wait for ever.
    */
   countMissingAtStart(
-    counts: Demand,
+    demand: Demand,
     hits: readonly BlockId[],
-    request: Pick<RoomRequest, "isFirst" | "numKept">,
+    request: Pick<RoomRequest, "isFirst" | "numHeadroomSlabs">,
   ): number {
-    return this.#source.countMissing({ counts, hits, numKept: this.numLeftOver(request) });
+    return this.#source.countMissing({ demand, hits, numHeadroomSlabs: this.headroomFor(request) });
   }
 
   /** Slabs that an admission leaves over. */
-  numLeftOver({ isFirst, numKept = 0 }: Pick<RoomRequest, "isFirst" | "numKept">): number {
+  headroomFor(
+    { isFirst, numHeadroomSlabs = 0 }: Pick<RoomRequest, "isFirst" | "numHeadroomSlabs">,
+  ): number {
     const watermark = this.#fixedWatermark ?? Math.floor(this.#pool.numSlabs / 100);
-    return isFirst ? 0 : Math.max(watermark, numKept);
+    return isFirst ? 0 : Math.max(watermark, numHeadroomSlabs);
   }
 
   /**
@@ -173,10 +175,17 @@ export class PoolRoom {
     const { numTokens: numComputed } = swapped;
     const found = { ...hit, blocks: fullBlocksOf(this.#groups, hit.blocks) };
     const lengths = { numComputed, numFound: hit.nodes.length };
-    const counts = resumeDemand(this.#groups, numTokens, lengths, this.#grain);
+    const demand = resumeDemand(this.#groups, numTokens, lengths, this.#grain);
     const hits = found.blocks.flat();
-    const numMissing = this.countMissingAtStart(counts, hits, request);
-    const plan = { hit: found, inputs: undefined, hits, counts, needed: counts, numMissing };
+    const numMissing = this.countMissingAtStart(demand, hits, request);
+    const plan = {
+      hit: found,
+      inputs: undefined,
+      hits,
+      demand,
+      demandWithReserved: demand,
+      numMissing,
+    };
     if (numMissing > 0 && this.isCut && request.isFirst && hits.length > 0) {
       return this.planResume(swapped, noHit(this.#groups.length), numTokens, request);
     }
@@ -192,17 +201,20 @@ export class PoolRoom {
   #planWith(
     hit: Hit,
     numTokens: number,
-    { isFirst, reserved, numKept, planInputs }: RoomRequest,
+    { isFirst, reserved, numHeadroomSlabs, planInputs }: RoomRequest,
     isLookup: boolean,
   ): AdmissionPlan {
     const numCached = hit.nodes.length * this.#grain.blockSize;
     const inputs = planInputs?.(numCached, isLookup);
     const ofTokens = admissionDemand(this.#groups, numTokens, numCached, this.#grain);
-    const counts = inputs === undefined ? ofTokens : addDemands(ofTokens, inputs.counts);
+    const demand = inputs === undefined ? ofTokens : addDemands(ofTokens, inputs.demand);
     const hits = inputs === undefined ? blocksOf(hit) : [...blocksOf(hit), ...inputs.hits];
-    const needed = reserved === undefined ? counts : addDemands(counts, reserved);
-    const numMissing = this.countMissingAtStart(needed, hits, { isFirst, numKept });
-    return { hit, inputs, hits, counts, needed, numMissing };
+    const demandWithReserved = reserved === undefined ? demand : addDemands(demand, reserved);
+    const numMissing = this.countMissingAtStart(demandWithReserved, hits, {
+      isFirst,
+      numHeadroomSlabs,
+    });
+    return { hit, inputs, hits, demand, demandWithReserved, numMissing };
   }
 }
 

@@ -86,9 +86,9 @@ export class SequenceAllocator {
 
   /** What an admission finds, takes and lacks. Changes nothing. */
   planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
-    const { reserved, scope, inputs = [], maxCachedTokens, numKept } = options;
+    const { reserved, scope, inputs = [], maxCachedTokens, numHeadroomSlabs } = options;
     const planInputs = this.#inputs.planner(inputs, scope);
-    const request = { isFirst: this.sequences.size === 0, reserved, numKept, planInputs };
+    const request = { isFirst: this.sequences.size === 0, reserved, numHeadroomSlabs, planInputs };
     const hit = this.lookUp(tokens, tokenScope(options), maxCachedTokens);
     const { room, swap } = this.#options;
     const swapped = options.resumes === undefined ? undefined : swap?.find(options.resumes);
@@ -107,8 +107,8 @@ export class SequenceAllocator {
   /** Admits sequence `id`, or returns undefined and has changed nothing. */
   tryAdmit(id: SequenceId, tokens: Uint32Array, options: AdmissionOptions): Admission | undefined {
     const plan = this.planAdmission(tokens, options);
-    const { numMissing, needed, hits } = plan;
-    if (!this.#hasRoom(id, numMissing, needed, options, hits)) return undefined;
+    const { numMissing, demandWithReserved, hits } = plan;
+    if (!this.#hasRoom(id, numMissing, demandWithReserved, options, hits)) return undefined;
     if (plan.numResumed !== undefined) return this.#resume(id, tokens, plan, options);
     this.#dropSwapped(id, plan);
     return this.#admit(id, tokens, plan, options);
@@ -120,12 +120,15 @@ export class SequenceAllocator {
     const { room, source, groups, onDecision } = this.#options;
     const plan = this.planFork(fork);
     if (plan === undefined) return undefined;
-    const hasRoom = isGrowth
-      ? room.countMissing(plan.counts) <= 0
-      : this.#hasRoom(id, this.#countMissing(plan.counts, fork.numKept), plan.counts, fork);
+    const hasRoom = isGrowth ? room.countMissing(plan.demand) <= 0 : this.#hasRoom(
+      id,
+      this.#countMissing(plan.demand, fork.numHeadroomSlabs),
+      plan.demand,
+      fork,
+    );
     if (!hasRoom) return undefined;
     for (const ids of plan.shared) source.retain(liveBlocksOf(ids));
-    const taken = this.#take(id, plan.counts);
+    const taken = this.#take(id, plan.demand);
     const tables = plan.shared.map((ids, group) => [...ids, ...taken[group]!]);
     const { path: sourcePath, tables: from, inputs: sourceInputs } = this.blocksOf(fork.source);
     const numBlocks = Math.floor(numShared / this.#blockSize);
@@ -158,32 +161,32 @@ export class SequenceAllocator {
     return true;
   }
 
-  #countMissing(counts: Demand, numKept: number | undefined): number {
-    const request = { isFirst: this.sequences.size === 0, numKept };
-    return this.#options.room.countMissingAtStart(counts, [], request);
+  #countMissing(demand: Demand, numHeadroomSlabs: number | undefined): number {
+    const request = { isFirst: this.sequences.size === 0, numHeadroomSlabs };
+    return this.#options.room.countMissingAtStart(demand, [], request);
   }
 
   /** Whether a new sequence may take so many blocks; tells why it waits if it may not. */
   #hasRoom(
     id: SequenceId,
     numMissing: number,
-    counts: Demand,
-    { numKept: numAsked = 0 }: Pick<AdmissionOptions, "numKept">,
+    demand: Demand,
+    { numHeadroomSlabs: numAsked = 0 }: Pick<AdmissionOptions, "numHeadroomSlabs">,
     hits: readonly BlockId[] = [],
   ): boolean {
     invariant(!this.sequences.has(id), `sequence ${id} has a block table already`);
     if (numMissing <= 0) return true;
     const { pool, room, onDecision } = this.#options;
     const isFirst = this.sequences.size === 0;
-    const numKept = room.numLeftOver({ isFirst, numKept: numAsked });
+    const numHeadroomSlabs = room.headroomFor({ isFirst, numHeadroomSlabs: numAsked });
     onDecision?.({
       type: "wait",
       sequenceId: id,
       reason: "blocks",
-      numNeeded: pool.numSlabsFor(counts),
+      numNeeded: pool.numSlabsFor(demand),
       numFree: pool.numFree,
       numEvictable: room.countEvictable(hits),
-      ...(numKept > 0 ? { numKept } : {}),
+      ...(numHeadroomSlabs > 0 ? { numHeadroomSlabs } : {}),
     });
     return false;
   }
@@ -192,7 +195,7 @@ export class SequenceAllocator {
   #admit(
     id: SequenceId,
     tokens: Uint32Array,
-    { hit, counts, inputs: inputPlan }: AdmissionPlan,
+    { hit, demand, inputs: inputPlan }: AdmissionPlan,
     options: AdmissionOptions,
   ): Admission {
     const { cache, groups, onDecision } = this.#options;
@@ -207,7 +210,7 @@ export class SequenceAllocator {
     this.#inputs.hold(inputPlan, options);
     const numFound = hit.nodes.length + (inputPlan?.hits.length ?? 0);
     if (numFound > 0) onDecision?.({ type: "hit", sequenceId: id, numBlocks: numFound });
-    const taken = this.#take(id, counts);
+    const taken = this.#take(id, demand);
     const tables = hit.blocks.map((found, group) => {
       const { kind } = groups[group]!;
       if (kind === "encoder") return [];
@@ -231,7 +234,7 @@ export class SequenceAllocator {
   #resume(
     id: SequenceId,
     tokens: Uint32Array,
-    { hit, hits, counts, numResumed: numComputed = 0 }: AdmissionPlan,
+    { hit, hits, demand, numResumed: numComputed = 0 }: AdmissionPlan,
     options: AdmissionOptions,
   ): Admission {
     const { cache, groups, source, pool, swap, onDecision } = this.#options;
@@ -241,7 +244,7 @@ export class SequenceAllocator {
     const path = this.#createPath(pathOptions(options, tokenScope(options)), { hit, numTokens });
     cache?.noteHit(hit, options.retention);
     if (hits.length > 0) onDecision?.({ type: "hit", sequenceId: id, numBlocks: hits.length });
-    const taken = this.#take(id, counts);
+    const taken = this.#take(id, demand);
     const lengths = { numComputed, blockSize: this.#blockSize };
     const tables = resumedTables(groups, { found: hit.blocks, taken, ...lengths });
     this.sequences.set(id, new SequenceBlocks(tables, numComputed, path));
@@ -273,13 +276,13 @@ export class SequenceAllocator {
     else swap!.dropEvicted(id);
   }
 
-  #take(id: SequenceId, counts: Demand): BlockId[][] {
+  #take(id: SequenceId, demand: Demand): BlockId[][] {
     const { cache, source, onDecision } = this.#options;
     const numBefore = cache?.numEvicted ?? 0;
-    const blocks = source.take(counts, id);
+    const blocks = source.take(demand, id);
     const numBlocks = (cache?.numEvicted ?? 0) - numBefore;
     if (numBlocks > 0) onDecision?.({ type: "evict", sequenceId: id, numBlocks });
-    const numTaken = counts.reduce((sum, count) => sum + count, 0);
+    const numTaken = demand.reduce((sum, count) => sum + count, 0);
     if (numTaken > 0) onDecision?.({ type: "allocate", sequenceId: id, numBlocks: numTaken });
     return blocks;
   }

@@ -2,7 +2,7 @@ import type { FoundPrompt, MissPort, Observation } from "../core/found_prompt.ts
 import type { MissCause, MissReport } from "../core/miss_report.ts";
 import type { PromptOrigin } from "../core/prompt_origin.ts";
 import { explainDivergence, type Reading } from "./divergence.ts";
-import { isAnsweredBy, isKin } from "./kinship.ts";
+import { isAnsweredBy, isSameProgram } from "./same_program.ts";
 import { PromptHistory } from "./prompt_history.ts";
 import {
   anchorsOf,
@@ -20,7 +20,7 @@ const MAX_ANSWERS = 8;
  */
 const MAX_OPENING = 8;
 /** What may have changed between the conversations of one program. */
-const KIN_CAUSES: ReadonlySet<MissCause> = new Set<MissCause>(
+const PROGRAM_CAUSES: ReadonlySet<MissCause> = new Set<MissCause>(
   ["clock", "system_prompt", "tool_order", "tool_schema"],
 );
 
@@ -66,7 +66,7 @@ export class MissWatch implements MissPort {
 
   /** Takes note of a prompt that the engine has begun to answer. */
   observe(prompt: FoundPrompt): Observation {
-    const { owner, scope, ids, origin, age } = prompt;
+    const { owner, scope, ids, origin, counters } = prompt;
     const anchors = anchorsOf(prompt);
     const earlier = this.#find(prompt, anchors);
     const report = this.#report(prompt, earlier);
@@ -77,7 +77,7 @@ export class MissWatch implements MissPort {
       earlier.overlap.length >= earlier.record.ids.length;
     const replaced = isContinued ? earlier.record : undefined;
     const answers = replaced?.ids.length === ids.length ? replaced.answers : [];
-    const kept = { owner, scope, ids, answers, origin, age };
+    const kept = { owner, scope, ids, answers, origin, counters };
     const record = this.#history.add(kept, replaced, anchors);
     return {
       report,
@@ -127,12 +127,12 @@ export class MissWatch implements MissPort {
   #explain(
     prompt: FoundPrompt,
     own: Earlier | undefined,
-    any: Earlier | undefined,
+    earlier: Earlier | undefined,
   ): Pick<MissReport, "cause" | "divergence"> {
     const { numCachedTokens, blockSize, evicted } = prompt;
     if (own === undefined) {
       // Told only to a request that has all of the other prompt.
-      if (any !== undefined && isWhole(any, MAX_OPENING)) return { cause: "cache_scope" };
+      if (earlier !== undefined && isWhole(earlier, MAX_OPENING)) return { cause: "cache_scope" };
       return this.#explainFirst(prompt);
     }
     const isShared = numCachedTokens >= wholeBlocks(own.overlap.length, blockSize);
@@ -142,12 +142,12 @@ export class MissWatch implements MissPort {
   }
 
   /** Why blocks that an earlier prompt had are not there. */
-  #whyGone({ age }: FoundPrompt, { age: then }: PromptRecord): MissCause {
-    if (age.numRestarts > then.numRestarts || age.numResetBlocks > then.numResetBlocks) {
+  #whyGone({ counters: now }: FoundPrompt, { counters: before }: PromptRecord): MissCause {
+    if (now.numRestarts > before.numRestarts || now.numResetBlocks > before.numResetBlocks) {
       return "cache_reset";
     }
     if (this.#options.hasPartialCaches()) return "not_kept";
-    return age.numEvictedBlocks > then.numEvictedBlocks ? "evicted" : "not_computed";
+    return now.numEvictedBlocks > before.numEvictedBlocks ? "evicted" : "not_computed";
   }
 
   /**
@@ -164,12 +164,12 @@ export class MissWatch implements MissPort {
     if (goesOn !== undefined) return this.#explainParting(prompt, goesOn);
     const overlaps = latest.map((record) => commonPrefix(ids, record.ids));
     const longest = Math.max(0, ...overlaps);
-    const kin = latest.find(({ origin: old }, i) =>
-      longest - overlaps[i]! < prompt.blockSize && old !== undefined && isKin(old, origin)
+    const sibling = latest.find(({ origin: old }, i) =>
+      longest - overlaps[i]! < prompt.blockSize && old !== undefined && isSameProgram(old, origin)
     );
-    const explained = kin && this.#explainParting(prompt, kin);
-    const isKinCause = explained !== undefined && KIN_CAUSES.has(explained.cause);
-    return isKinCause ? explained : { cause: "new_conversation" };
+    const explained = sibling && this.#explainParting(prompt, sibling);
+    const isProgramCause = explained !== undefined && PROGRAM_CAUSES.has(explained.cause);
+    return isProgramCause ? explained : { cause: "new_conversation" };
   }
 
   #explainParting(prompt: FoundPrompt, record: PromptRecord) {

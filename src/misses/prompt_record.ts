@@ -1,4 +1,4 @@
-import type { CacheAge } from "../core/found_prompt.ts";
+import type { CacheCounters } from "../core/found_prompt.ts";
 import type { OriginMessage, PromptOrigin } from "../core/prompt_origin.ts";
 
 /** Bytes that a record takes beside its tokens and texts, about. */
@@ -22,7 +22,7 @@ export interface PromptRecord {
   answers: readonly Uint32Array[];
   /** Absent for a prompt that was given as text or tokens. */
   readonly origin: PromptOrigin | undefined;
-  readonly age: CacheAge;
+  readonly counters: CacheCounters;
 }
 
 /** Bytes that a record keeps in memory, about: JavaScript's strings take up to 2 per character. */

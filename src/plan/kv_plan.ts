@@ -56,7 +56,7 @@ export interface DtypePlan {
   /** Blocks of all layers; a window's layers need fewer, which `lengths` takes into account. */
   readonly numBlocks: number;
   readonly numTokens: number;
-  /** Bytes of the largest buffer, of one layer or a slot; a device limits what can be bound. */
+  /** Bytes of the largest buffer, of one layer or of several; a device limits what can be bound. */
   readonly layerBufferBytes: number;
   /** Most tokens of one sequence that has the pool to itself, at most `maxModelLen`. */
   readonly longestLen: number;

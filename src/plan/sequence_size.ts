@@ -2,11 +2,11 @@ import { type CacheGroup, maxLiveBlocks, type StepGrain } from "../core/cache_gr
 import type { KvFormat } from "../core/kv_layout.ts";
 import {
   groupMemory,
+  type KvBufferLayout,
   numSlabsFor,
-  planSlots,
+  planKvBuffers,
   slabBytesOf,
-  type SlotLayout,
-} from "../core/slot_layout.ts";
+} from "../core/kv_buffers.ts";
 import { bytesPerToken, bytesPerTokenByGroup } from "./kv_dtypes.ts";
 import { groupsOf, type ModelShape, windowOf } from "./model_shape.ts";
 
@@ -21,9 +21,9 @@ export interface PoolSettings extends KvFormat {
 /** A pool as the server cuts it for a model. */
 export interface PlannedPool {
   readonly groups: readonly CacheGroup[];
-  readonly layout: SlotLayout;
+  readonly layout: KvBufferLayout;
   readonly grain: StepGrain;
-  /** Of one slab, in all slots together; of one block, where there is one group. */
+  /** Of one slab, in all KV buffers together; of one block, where there is one group. */
   readonly slabBytes: number;
 }
 
@@ -34,7 +34,7 @@ export function planPool(
 ): PlannedPool {
   const groups = groupsOf(shape);
   const sizes = { numLayers: shape.caches.length, blockSize };
-  const layout = planSlots(groupMemory(groups, format, sizes));
+  const layout = planKvBuffers(groupMemory(groups, format, sizes));
   const grain = { blockSize, maxInFlightTokens: maxNumBatchedTokens };
   return { groups, layout, grain, slabBytes: slabBytesOf(layout) };
 }

@@ -46,7 +46,7 @@ export async function buildRunner(
     device,
     storage,
     swap: options.swap ?? await swapMemory(inputs, storage, options.warn),
-    layers: (slots) => layerKvs(inputs.model, inputs.engine, slots),
+    layers: (buffers) => layerKvs(inputs.model, inputs.engine, buffers),
     graph: (kv, step) =>
       forwardGraph(inputs, { activations: { ...activations, step }, kv }, tuning),
     packer: new StepPacker(stepLimits(inputs, tuning)),

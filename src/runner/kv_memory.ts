@@ -4,7 +4,7 @@ import { type CacheGroup, groupLayers, type PoolGroups } from "../core/cache_gro
 import type { EngineConfig } from "../core/engine_config.ts";
 import { kvFormat, layerDtypes } from "../core/kv_layout.ts";
 import { readSpan } from "../core/read_span.ts";
-import { groupMemory, planSlots, type SlotLayout } from "../core/slot_layout.ts";
+import { groupMemory, type KvBufferLayout, planKvBuffers } from "../core/kv_buffers.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 
 /** The settings that decide how a model's KV lies in memory. */
@@ -13,17 +13,17 @@ export type KvSettings = Pick<
   "blockSize" | "kvCacheDtype" | "kvCacheF16EdgeLayers"
 >;
 
-/** How a model's KV lies in memory: its cache groups, and their layers in slots. */
+/** How a model's KV lies in memory: its cache groups, and their layers in KV buffers. */
 export interface KvMemory {
   readonly groups: readonly CacheGroup[];
-  readonly layout: SlotLayout;
+  readonly layout: KvBufferLayout;
 }
 
 /** The memory of a model's KV. */
 export function kvMemory({ caches }: Pick<Model, "caches">, settings: KvSettings): KvMemory {
   const groups = groupLayers(caches);
   const sizes = { numLayers: caches.length, blockSize: settings.blockSize };
-  return { groups, layout: planSlots(groupMemory(groups, kvFormat(settings), sizes)) };
+  return { groups, layout: planKvBuffers(groupMemory(groups, kvFormat(settings), sizes)) };
 }
 
 /** How the block manager shares the pool among a model's groups. */
@@ -36,12 +36,12 @@ export function poolGroups({ groups, layout }: KvMemory): PoolGroups {
  * Each layer's KV as kernels take it, first to last; `undefined` for a layer that keeps no keys and
  * values of its own.
  *
- * @param slots the pool's buffers by slot.
+ * @param kvBuffers the pool's, in order.
  */
 export function layerKvs(
   model: Pick<Model, "caches">,
   settings: KvSettings,
-  slots: readonly DeviceBuffer[],
+  kvBuffers: readonly DeviceBuffer[],
 ): (LayerKv | undefined)[] {
   const { groups, layout } = kvMemory(model, settings);
   const dtypes = layerDtypes({ ...kvFormat(settings), numLayers: model.caches.length });
@@ -54,9 +54,9 @@ export function layerKvs(
     );
     const shape: KvShape = {
       ...{ G, D, BLOCK_SIZE: settings.blockSize, KV_DTYPE: dtypes[layer]! },
-      ...{ GROUP: place.group, STRIDE: place.strideBytes / 4, ROW: place.rowBytes / 4 },
+      ...{ GROUP: place.group, STRIDE: place.strideBytes / 4, LAYER_OFFSET: place.offsetBytes / 4 },
       ...{ WINDOW, IS_CHUNKED, NUM_SINKS },
     };
-    return { buffer: slots[place.slot]!, shape };
+    return { buffer: kvBuffers[place.buffer]!, shape };
   });
 }

@@ -4,12 +4,12 @@ import type { DeviceBuffer } from "../device/kernel.ts";
 /** The shape of the pool's memory on the device. */
 export interface KvStorageShape {
   readonly numSlabs: number;
-  /** Bytes of one slab in each slot. */
+  /** Bytes of one slab in each buffer. */
   readonly slabBytes: readonly number[];
 }
 
 /**
- * The KV pool's memory: one buffer per slot, as `src/core/slot_layout.ts` lays layers over them.
+ * The KV pool's memory: a few buffers, over which `src/core/kv_buffers.ts` lays the layers.
  *
  * Owns the buffers, and knows nothing of what is in them; a slab is the same range of each.
  */
@@ -32,8 +32,8 @@ export class KvStorage {
   static async create(device: Device, shape: KvStorageShape): Promise<KvStorage> {
     const buffers: DeviceBuffer[] = [];
     try {
-      for (const [slot, slabBytes] of shape.slabBytes.entries()) {
-        buffers.push(await device.createBuffer(`kv ${slot}`, shape.numSlabs * slabBytes));
+      for (const [index, slabBytes] of shape.slabBytes.entries()) {
+        buffers.push(await device.createBuffer(`kv ${index}`, shape.numSlabs * slabBytes));
       }
     } catch (error) {
       buffers.forEach((buffer) => device.destroyBuffer(buffer));
@@ -42,7 +42,7 @@ export class KvStorage {
     return new KvStorage(device, shape, buffers);
   }
 
-  /** By slot. Another set after each `resize`. */
+  /** In the layout's order. Another set after each `resize`. */
   get buffers(): readonly DeviceBuffer[] {
     return [...this.#buffers];
   }
@@ -54,11 +54,11 @@ export class KvStorage {
   /**
    * Gives the pool `numSlabs` slabs; those below both sizes keep their contents.
    *
-   * WebGPU has no virtual memory, so each slot is copied into a buffer of the new size, one slot at
-   * a time: beyond the two sizes it takes one slot's buffer. Call it between steps.
+   * WebGPU has no virtual memory, so each buffer is copied into one of the new size, one at a time:
+   * beyond the two sizes it takes the memory of one buffer. Call it between steps.
    *
-   * @throws {RangeError} when the device has no room to grow, or cannot bind a slot so large. The
-   * pool keeps its size and contents; a slot that had grown stays larger only if it cannot be put
+   * @throws {RangeError} when the device has no room to grow, or cannot bind a buffer so large. The
+   * pool keeps its size and contents; a buffer that had grown stays larger only if it cannot be put
    * back.
    */
   async resize(numSlabs: number): Promise<void> {
@@ -68,13 +68,13 @@ export class KvStorage {
     const { maxBindingBytes } = this.#device;
     if (bytes > maxBindingBytes) {
       throw new RangeError(
-        `${numSlabs} slabs need ${bytes} bytes per slot, but this device binds at most ` +
+        `${numSlabs} slabs need ${bytes} bytes per buffer, but this device binds at most ` +
           `${maxBindingBytes}`,
       );
     }
     try {
-      for (const [slot, slabBytes] of this.#slabBytes.entries()) {
-        await this.#replace(slot, numSlabs * slabBytes, numBefore * slabBytes);
+      for (const [index, slabBytes] of this.#slabBytes.entries()) {
+        await this.#replace(index, numSlabs * slabBytes, numBefore * slabBytes);
       }
     } catch (error) {
       if (error instanceof RangeError) await this.#shrink(numBefore);
@@ -84,12 +84,12 @@ export class KvStorage {
   }
 
   /**
-   * Cannot fail: a slot whose new buffer finds no room keeps one that is larger than it need be.
+   * Cannot fail: a buffer whose successor finds no room stays, larger than it need be.
    */
   async #shrink(numSlabs: number): Promise<void> {
-    for (const [slot, slabBytes] of this.#slabBytes.entries()) {
+    for (const [index, slabBytes] of this.#slabBytes.entries()) {
       try {
-        await this.#replace(slot, numSlabs * slabBytes, numSlabs * slabBytes);
+        await this.#replace(index, numSlabs * slabBytes, numSlabs * slabBytes);
       } catch (error) {
         // Others may have lost the slabs beyond already.
         if (!(error instanceof RangeError)) throw error;
@@ -98,13 +98,13 @@ export class KvStorage {
     this.#numSlabs = numSlabs;
   }
 
-  /** Gives a slot a buffer of `bytes` with the first `kept` bytes of its old one. */
-  async #replace(slot: number, bytes: number, kept: number): Promise<void> {
-    const old = this.#buffers[slot]!;
+  /** Puts a buffer of `bytes` in a buffer's place, with the first `kept` bytes of the old one. */
+  async #replace(index: number, bytes: number, kept: number): Promise<void> {
+    const old = this.#buffers[index]!;
     if (old.bytes === bytes) return;
-    const next = await this.#device.createBuffer(`kv ${slot}`, bytes);
+    const next = await this.#device.createBuffer(`kv ${index}`, bytes);
     this.#device.copyBuffer(old, next, kept);
-    this.#buffers[slot] = next;
+    this.#buffers[index] = next;
     this.#device.destroyBuffer(old);
   }
 }

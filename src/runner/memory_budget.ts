@@ -4,7 +4,7 @@ import { maxLiveBlocks } from "../core/cache_group.ts";
 import type { EngineConfig, KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { KV_STORAGE } from "../core/kv_layout.ts";
-import { numSlabsFor, slabBytesOf } from "../core/slot_layout.ts";
+import { numSlabsFor, slabBytesOf } from "../core/kv_buffers.ts";
 import { type KvMemory, kvMemory } from "./kv_memory.ts";
 
 /**
@@ -25,7 +25,7 @@ const HOST_SHARE = 0.5;
 
 /** How the KV pool is cut, and what that allows. */
 export interface KvBudget {
-  /** Blocks; of a model with several cache groups, slabs (`src/core/slot_layout.ts`). */
+  /** Blocks; of a model with several cache groups, slabs (`src/core/kv_buffers.ts`). */
   readonly numBlocks: number;
   /** Blocks that the pool may grow to under load; `numBlocks` where its size was given. */
   readonly maxNumBlocks: number;

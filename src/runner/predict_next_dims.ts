@@ -10,6 +10,6 @@ import type { StepDims } from "../../kernels/step.ts";
  * ahead.
  */
 export function predictNextDims<Dims extends StepDims>(dims: Dims): Dims | undefined {
-  if (dims.numDecodes === 0 || dims.numTiles > 0) return undefined;
+  if (dims.numDecodes === 0 || dims.numQueryTiles > 0) return undefined;
   return { ...dims, numCopies: dims.numCopies.map(() => 0), numSplits: dims.numNextSplits };
 }

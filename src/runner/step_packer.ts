@@ -4,12 +4,12 @@ import {
   DRAW_WORDS,
   GROUP_WORDS,
   headerWords,
+  QUERY_TILE,
+  QUERY_TILE_WORDS,
   SEQ,
   SEQ_WORDS,
   STEP,
   type StepDims,
-  TILE,
-  TILE_WORDS,
 } from "../../kernels/step.ts";
 import { invariant, InvariantError } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
@@ -46,7 +46,7 @@ interface ChunkOrder {
  */
 export function maxStepWords(limits: StepLimits): number {
   const { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits, shortContextLen } = limits;
-  const wordsPerRow = (shortContextLen === undefined ? 2 : 3) + TILE_WORDS;
+  const wordsPerRow = (shortContextLen === undefined ? 2 : 3) + QUERY_TILE_WORDS;
   const numGroups = spansOf(limits).length;
   const perGroup = maxTokens + maxSplits + maxSeqs * (SEQ_WORDS + COPY_WORDS + maxBlocksPerSeq);
   return headerWords(numGroups) + numGroups * perGroup + maxTokens * wordsPerRow +
@@ -88,7 +88,7 @@ export class StepPacker {
     const draws: DrawRequest[] = [];
     for (const { draw } of chunks) if (draw !== undefined) draws.push(draw);
     this.#reserve(adjustmentWords(draws));
-    const { numTiles, end: rowsEnd } = this.#putRows(batch, order, draws.length);
+    const { numQueryTiles, end: rowsEnd } = this.#putRows(batch, order, draws.length);
     let end = rowsEnd;
     const numSplits: number[] = [];
     const numCopies: number[] = [];
@@ -106,7 +106,7 @@ export class StepPacker {
         numDecodes: order.numDecodes,
         numSplits,
         numNextSplits: numSplits.map((_, group) => this.#numSplits(chunks, group, numStepsAhead)),
-        numTiles,
+        numQueryTiles,
         numDraws: draws.length,
         numCopies,
         numLogprobDraws: draws.filter(({ numLogprobs }) => numLogprobs !== undefined).length,
@@ -136,34 +136,34 @@ export class StepPacker {
     { numTokens }: Batch,
     { chunks, numDecodes }: ChunkOrder,
     numDraws: number,
-  ): { numTiles: number; end: number } {
+  ): { numQueryTiles: number; end: number } {
     const { maxTokens, maxSeqs, queryTile } = this.#limits;
     invariant(numTokens <= maxTokens, `step of ${numTokens} tokens, made for ${maxTokens}`);
     invariant(chunks.length <= maxSeqs, `step of ${chunks.length} chunks, made for ${maxSeqs}`);
-    const numTiles = chunks.slice(numDecodes)
+    const numQueryTiles = chunks.slice(numDecodes)
       .reduce((n, { tokens }) => n + ceilDiv(tokens.length, queryTile), 0);
-    const counts = { numTokens, numSeqs: chunks.length, numDecodes, numTiles, numDraws };
+    const counts = { numTokens, numSeqs: chunks.length, numDecodes, numQueryTiles, numDraws };
     const tokens = headerWords(this.#spans.length);
     const positions = tokens + numTokens;
     const hasLong = chunks.some(({ isLongContext }) => isLongContext);
     const angles = hasLong ? positions + numTokens : positions;
-    const tiles = angles + numTokens;
-    const draws = tiles + numTiles * TILE_WORDS;
-    this.#putHeader({ ...counts, tokens, positions, angles, tiles, draws, firstDraw: 0 });
+    const queryTiles = angles + numTokens;
+    const draws = queryTiles + numQueryTiles * QUERY_TILE_WORDS;
+    this.#putHeader({ ...counts, tokens, positions, angles, queryTiles, draws, firstDraw: 0 });
     const words = this.#words;
-    let [row, tile, draw] = [0, tiles, draws];
+    let [row, tile, draw] = [0, queryTiles, draws];
     chunks.forEach((chunk, seq) => {
       const { length } = chunk.tokens;
       words.set(chunk.tokens, tokens + row);
       for (let i = 0; i < length; i++) words[positions + row + i] = chunk.start + i;
       if (hasLong) this.#putAngles(chunk, angles + row);
-      if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
+      if (seq >= numDecodes) tile = this.#putQueryTiles(chunk, seq, row, tile);
       row += chunk.tokens.length;
       if (chunk.draw === undefined) return;
       putDraw(words, draw, { draw: chunk.draw, row: row - 1 });
       draw += DRAW_WORDS;
     });
-    return { numTiles, end: draw };
+    return { numQueryTiles, end: draw };
   }
 
   #putAngles({ start, tokens, isLongContext }: ScheduledChunk, at: number): void {
@@ -257,13 +257,13 @@ export class StepPacker {
     this.#words[at + SEQ.firstSplit] = split;
   }
 
-  #putTiles({ tokens, start }: ScheduledChunk, seq: number, row: number, at: number): number {
+  #putQueryTiles({ tokens, start }: ScheduledChunk, seq: number, row: number, at: number): number {
     const { queryTile } = this.#limits;
-    for (let first = 0; first < tokens.length; first += queryTile, at += TILE_WORDS) {
-      this.#words[at + TILE.seq] = seq;
-      this.#words[at + TILE.firstRow] = row + first;
-      this.#words[at + TILE.numRows] = Math.min(queryTile, tokens.length - first);
-      this.#words[at + TILE.position] = start + first;
+    for (let first = 0; first < tokens.length; first += queryTile, at += QUERY_TILE_WORDS) {
+      this.#words[at + QUERY_TILE.seq] = seq;
+      this.#words[at + QUERY_TILE.firstRow] = row + first;
+      this.#words[at + QUERY_TILE.numRows] = Math.min(queryTile, tokens.length - first);
+      this.#words[at + QUERY_TILE.position] = start + first;
     }
     return at;
   }

@@ -11,7 +11,7 @@ export interface StepProgramOptions {
   readonly device: Device;
   readonly storage: KvStorage;
   /** Where each layer's KV lies in the pool's buffers. */
-  readonly layers: (slots: readonly DeviceBuffer[]) => GraphInputs["kv"];
+  readonly layers: (kvBuffers: readonly DeviceBuffer[]) => GraphInputs["kv"];
   /** The forward pass over the KV of all layers, and the step metadata it reads. */
   readonly graph: (kv: GraphInputs["kv"], step: DeviceBuffer) => readonly KernelCall<StepDims>[];
   /** Metadata of the steps to come; replaced by a larger one when adjustments need it. */

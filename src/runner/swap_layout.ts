@@ -3,13 +3,14 @@ import { formatByteSize } from "../base/byte_size.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { kvFormat } from "../core/kv_layout.ts";
-import { groupMemory } from "../core/slot_layout.ts";
+import { groupMemory } from "../core/kv_buffers.ts";
 import type { SwapSpace } from "../core/swap_space.ts";
 import { kvMemory, type KvSettings } from "./kv_memory.ts";
 
-/** What a block of a group has in one slot: `bytes` from byte `id * strideBytes` on. */
+/** What a block of a group has in one KV buffer: `bytes` from byte `id * strideBytes` on. */
 export interface BlockPart {
-  readonly slot: number;
+  /** Index of the KV buffer. */
+  readonly buffer: number;
   readonly strideBytes: number;
   readonly bytes: number;
 }
@@ -62,17 +63,17 @@ export function swapWords({ space: { numSlabs }, slabBytes }: SwapLayout): strin
     `preempted requests`;
 }
 
-/** Per group, what its blocks have in each slot: the rows of its layers there. */
+/** Per group, what its blocks have in each KV buffer: the parts of its layers there. */
 function blockParts(model: Pick<Model, "caches">, settings: KvSettings): BlockPart[][] {
   const { groups, layout } = kvMemory(model, settings);
   const sizes = { numLayers: model.caches.length, blockSize: settings.blockSize };
   return groupMemory(groups, kvFormat(settings), sizes).map(({ layers, blockBytes }) => {
-    const bySlot = new Map<number, BlockPart>();
+    const byBuffer = new Map<number, BlockPart>();
     layers.forEach((layer, i) => {
-      const { slot, strideBytes, rowBytes } = layout.places.get(layer)!;
-      const bytes = Math.max(bySlot.get(slot)?.bytes ?? 0, rowBytes + blockBytes[i]!);
-      bySlot.set(slot, { slot, strideBytes, bytes });
+      const { buffer, strideBytes, offsetBytes } = layout.places.get(layer)!;
+      const bytes = Math.max(byBuffer.get(buffer)?.bytes ?? 0, offsetBytes + blockBytes[i]!);
+      byBuffer.set(buffer, { buffer, strideBytes, bytes });
     });
-    return [...bySlot.values()];
+    return [...byBuffer.values()];
   });
 }

@@ -32,7 +32,7 @@ export class SwapMemory {
   readonly #options: SwapMemoryOptions;
   readonly #reader: RangeReader;
   readonly #slabs: (Uint8Array | undefined)[];
-  /** Per group, by slot. */
+  /** Per group, by host block. */
   readonly #checksums: readonly Uint32Array[];
   #times: SwapTimes = { storedBytes: 0, storeMs: 0, loadedBytes: 0, loadMs: 0 };
 
@@ -77,12 +77,12 @@ export class SwapMemory {
   }
 
   /** The bytes of a block in host memory, as they are; for tests. */
-  bytesAt({ group, slot }: Pick<BlockSwap, "group" | "slot">): Uint8Array {
+  bytesAt({ group, hostBlock }: Pick<BlockSwap, "group" | "hostBlock">): Uint8Array {
     const { space, blocksPerSlab, slabBytes } = this.#options.layout;
     const perSlab = blocksPerSlab[group]!;
     const bytes = space.blockBytes[group]!;
-    const slab = this.#slabs[Math.floor(slot / perSlab)] ??= new Uint8Array(slabBytes);
-    const start = slot % perSlab * bytes;
+    const slab = this.#slabs[Math.floor(hostBlock / perSlab)] ??= new Uint8Array(slabBytes);
+    const start = hostBlock % perSlab * bytes;
     return slab.subarray(start, start + bytes);
   }
 
@@ -93,16 +93,16 @@ export class SwapMemory {
     for (const swap of blocks) {
       const bytes = this.bytesAt(swap);
       bytes.set(new Uint8Array(words.buffer, words.byteOffset + end, bytes.length));
-      this.#checksums[swap.group]![swap.slot] = crc32(bytes);
+      this.#checksums[swap.group]![swap.hostBlock] = crc32(bytes);
       end += bytes.length;
     }
   }
 
   #isSound(load: BlockLoad): boolean {
-    const { group, slot, sequenceId } = load;
-    if (crc32(this.bytesAt(load)) === this.#checksums[group]![slot]) return true;
+    const { group, hostBlock, sequenceId } = load;
+    if (crc32(this.bytesAt(load)) === this.#checksums[group]![hostBlock]) return true;
     this.#options.warn(
-      `host memory has not kept KV block ${slot} of group ${group}: sequence ${sequenceId} is ` +
+      `host memory has not kept KV block ${hostBlock} of group ${group}: sequence ${sequenceId} is ` +
         `computed again`,
     );
     return false;
@@ -148,8 +148,8 @@ export class SwapMemory {
 
   #rangesOf({ group, block }: Pick<BlockSwap, "group" | "block">): BufferRange[] {
     const { storage: { buffers }, layout } = this.#options;
-    return layout.parts[group]!.map(({ slot, strideBytes, bytes }) => ({
-      buffer: buffers[slot]!,
+    return layout.parts[group]!.map(({ buffer, strideBytes, bytes }) => ({
+      buffer: buffers[buffer]!,
       byteOffset: block * strideBytes,
       bytes,
     }));

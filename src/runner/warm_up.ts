@@ -77,10 +77,10 @@ const NUM_SWAPPED = 16;
 async function warmUpSwap(
   runner: ModelRunner,
   numBlocks: number,
-  numSlots: number,
+  numHostBlocks: number,
 ): Promise<void> {
-  const count = Math.min(NUM_SWAPPED, numBlocks, numSlots);
-  const swapOuts = Array.from({ length: count }, (_, i) => ({ group: 0, block: i, slot: i }));
+  const count = Math.min(NUM_SWAPPED, numBlocks, numHostBlocks);
+  const swapOuts = Array.from({ length: count }, (_, i) => ({ group: 0, block: i, hostBlock: i }));
   const swapIns = swapOuts.map((swap) => ({ ...swap, sequenceId: 0 }));
   for (let round = 0; round < 2; round++) {
     await runner.run({ step: 0, swapOuts, swapIns, chunks: [], numTokens: 0 });

@@ -78,8 +78,8 @@ export class AdmissionControl {
   }
 
   /** A group has been queued, or preempted. */
-  noteWaiting(group: SequenceGroup): void {
-    this.#waits.note(group);
+  beginWait(group: SequenceGroup): void {
+    this.#waits.begin(group);
   }
 
   /** Admits as many groups as seats, blocks and the rest of the plan's budget allow. */
@@ -165,10 +165,14 @@ export class AdmissionControl {
 
   #tryAdmit(group: SequenceGroup, sharing: Exclude<Sharing, { type: "wait" }>) {
     const { id, numTokens, caching } = group;
-    const numKept = this.#gate.numKeptFor(group);
+    const numHeadroomSlabs = this.#gate.headroomFor(group);
     const admission = sharing.type === "fork"
-      ? this.#blocks.tryFork(id, { source: sharing.source.id, numTokens, numKept }, caching)
-      : this.#tryAdmitAlone(group, numKept);
+      ? this.#blocks.tryFork(
+        id,
+        { source: sharing.source.id, numTokens, numHeadroomSlabs },
+        caching,
+      )
+      : this.#tryAdmitAlone(group, numHeadroomSlabs);
     if (admission === undefined && this.#queues.running.length === 0) {
       // No group runs that would give blocks back.
       this.#impossible.push({ group, error: group.outOfBlocks(this.#blocks) });
@@ -176,9 +180,13 @@ export class AdmissionControl {
     return admission;
   }
 
-  #tryAdmitAlone(group: SequenceGroup, numKept: number): Admission | undefined {
+  #tryAdmitAlone(group: SequenceGroup, numHeadroomSlabs: number): Admission | undefined {
     const { id, allTokens } = group.members[0]!;
-    return this.#blocks.tryAdmit(id, allTokens, admissionOptions(group, this.#blocks, numKept));
+    return this.#blocks.tryAdmit(
+      id,
+      allTokens,
+      admissionOptions(group, this.#blocks, numHeadroomSlabs),
+    );
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
@@ -221,7 +229,7 @@ export class AdmissionControl {
     if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
     else {
       this.#counters.countLookupAgain(lookup);
-      this.#swaps.noteLookup(group, lookup);
+      this.#swaps.observeLookup(group, lookup);
     }
   }
 }

@@ -77,14 +77,14 @@ export class AdmissionGate {
   }
 
   /** Blocks that an admission of a group leaves over for what it and those that run grow by. */
-  numKeptFor(group: SequenceGroup): number {
+  headroomFor(group: SequenceGroup): number {
     const { running } = this.#queues;
     return running.length === 0 ? 0 : this.#growth.peakGrowth(running, group);
   }
 
   /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
   numMissing(group: SequenceGroup): number {
-    return numMissingToAdmit(group, this.#blocks, this.numKeptFor(group));
+    return numMissingToAdmit(group, this.#blocks, this.headroomFor(group));
   }
 
   /** Why a group waits, the tokens of a step aside; undefined where nothing keeps it. */
@@ -95,8 +95,8 @@ export class AdmissionGate {
   /** Whether a group that waits has a seat and its blocks in the step that is to be planned. */
   fits(group: SequenceGroup): boolean {
     if (this.seatShortage(group) !== undefined) return false;
-    const numKept = this.#numKeptBeside(this.#queues.running, group);
-    return numMissingToAdmit(group, this.#blocks, numKept) === 0;
+    const numHeadroomSlabs = this.#headroomBeside(this.#queues.running, group);
+    return numMissingToAdmit(group, this.#blocks, numHeadroomSlabs) === 0;
   }
 
   /**
@@ -110,15 +110,15 @@ export class AdmissionGate {
     if (this.seatShortage(group, others) !== undefined) return false;
     const numFreed = victims.flatMap(holdersOf)
       .reduce((sum, { id }) => sum + this.#blocks.numHeldBy(id), 0);
-    const numKept = this.#numKeptBeside(others, group);
-    return numMissingToAdmit(group, this.#blocks, numKept) <= numFreed;
+    const numHeadroomSlabs = this.#headroomBeside(others, group);
+    return numMissingToAdmit(group, this.#blocks, numHeadroomSlabs) <= numFreed;
   }
 
   #explainBlocks(group: SequenceGroup): WaitCause | undefined {
     const { numFree, numIdle: numEvictable } = this.#blocks;
     const numNeeded = this.#blocks.numSlabsOf(group.numTokens);
-    const numLeftOver = this.#blocks.numLeftOver(this.numKeptFor(group));
-    const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};
+    const headroom = this.#blocks.headroomFor(this.headroomFor(group));
+    const kept = headroom > 0 ? { numHeadroomSlabs: headroom } : {};
     const numbers = { numNeeded, numFree, numEvictable, ...kept };
     const sharing = this.chooseSharing(group);
     if (sharing.type === "wait") return { reason: sharing.reason, ...numbers };
@@ -126,7 +126,7 @@ export class AdmissionGate {
   }
 
   /** Blocks that those that run take in the next step, or more of them before they end. */
-  #numKeptBeside(running: readonly SequenceGroup[], group: SequenceGroup): number {
+  #headroomBeside(running: readonly SequenceGroup[], group: SequenceGroup): number {
     if (running.length === 0) return 0;
     const growth = this.#growth.peakGrowth(running, group);
     return Math.max(growth, this.#blocks.numSlabsFor(totalDemand(running, this.#blocks)));

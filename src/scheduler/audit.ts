@@ -21,7 +21,7 @@ export function checkHolders(
   for (const { id, numComputedTokens } of holders) {
     blocks.blockTables(id).forEach((table, group) => {
       const numSlots = table.length * blockSize;
-      const { kind } = blocks.groups[group]!;
+      const { kind } = blocks.cacheGroups[group]!;
       if (numComputedTokens <= numSlots || kind === "state" || kind === "encoder") return;
       throw new InvariantError(
         `sequence ${id}: ${numComputedTokens} tokens computed, ${numSlots} slots of group ${group}`,

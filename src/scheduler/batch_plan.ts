@@ -59,7 +59,7 @@ export class BatchPlan implements StepPlan {
   }
 
   /** Gives reserved tokens free: their groups are to be planned, or are not. */
-  release(numTokens: number): void {
+  unreserve(numTokens: number): void {
     this.#numReserved -= numTokens;
   }
 

@@ -41,8 +41,8 @@ export class BeamGroup implements SequenceGroup {
   readonly index: number;
   readonly promptIndex: number;
   readonly owner: string | undefined;
-  readonly priority: number;
-  readonly urgency: number;
+  readonly ownerPriority: number;
+  readonly requestPriority: number;
   readonly deadlineMs: number | undefined;
   readonly timeoutMs: number | undefined;
   readonly isReheat: boolean;
@@ -81,8 +81,8 @@ export class BeamGroup implements SequenceGroup {
     this.requestId = requestId;
     this.index = this.promptIndex = index;
     this.owner = owner;
-    this.priority = identity.priority ?? 0;
-    this.urgency = identity.urgency ?? 0;
+    this.ownerPriority = identity.ownerPriority ?? 0;
+    this.requestPriority = identity.requestPriority ?? 0;
     this.deadlineMs = identity.deadlineMs;
     this.timeoutMs = identity.timeoutMs;
     this.isReheat = isReheat;
@@ -139,7 +139,7 @@ export class BeamGroup implements SequenceGroup {
   reservedDemand(blocks: BlockManager): Demand {
     if (this.#beams.length === 1) {
       const numBranches = this.#search.canBranch ? this.#width - 1 : 0;
-      return blocks.groups.map(() => numBranches);
+      return blocks.cacheGroups.map(() => numBranches);
     }
     const demands = this.#beams.slice(1).map((beam, i) => {
       const common = this.#beams.slice(0, i + 1).map((other) => numCommonTokens(beam, other));
@@ -170,7 +170,7 @@ export class BeamGroup implements SequenceGroup {
     const branching = branches.map(({ beam, numShared }) =>
       blocks.forkDemand(beam.numTokens, numShared)
     );
-    const none: Demand = blocks.groups.map(() => 0);
+    const none: Demand = blocks.cacheGroups.map(() => 0);
     return [...growing, ...branching].reduce(addDemands, none);
   }
 
@@ -214,7 +214,7 @@ export class BeamGroup implements SequenceGroup {
     answerReports(this.#search.hypotheses, this.#numLogprobs).forEach((reports, rank) => {
       for (const report of reports) sink.report(this, this.answers[rank]!, report);
     });
-    sink.release(this);
+    sink.endReported(this);
   }
 
   /** Replaces the beams by the best of their continuations. */

@@ -33,7 +33,7 @@ export class FurtherSteps {
     this.#blocks = blocks;
     this.#options = options;
     this.#queues = queues;
-    this.#hasStates = hasStates(blocks.groups);
+    this.#hasStates = hasStates(blocks.cacheGroups);
   }
 
   /** Adds further steps to a plan of one, so that it has at most `most` of them. */

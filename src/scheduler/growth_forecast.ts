@@ -72,15 +72,15 @@ export class GrowthForecast {
   }
 
   /** A group has been preempted for the growth of another. */
-  noteShortage(): void {
+  observeShortage(): void {
     this.#caution = Math.min(MAX_CAUTION, this.#caution * CAUTION_STEP);
   }
 
   /** A group has ended. A reheat, which draws a token for want of less, is no answer. */
-  noteEnd({ members, isReheat }: SequenceGroup): void {
+  observeEnd({ members, isReheat }: SequenceGroup): void {
     if (isReheat) return;
     for (const { numOutputTokens } of members) {
-      if (numOutputTokens > 0) this.lengths.note(numOutputTokens);
+      if (numOutputTokens > 0) this.lengths.observe(numOutputTokens);
     }
   }
 

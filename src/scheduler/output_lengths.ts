@@ -17,7 +17,7 @@ export class OutputLengths {
   #oldest = 0;
 
   /** An answer has ended with so many tokens. O(window). */
-  note(numTokens: number): void {
+  observe(numTokens: number): void {
     if (this.#ring.length < WINDOW) this.#ring.push(numTokens);
     else {
       const forgotten = this.#ring[this.#oldest]!;

@@ -113,8 +113,8 @@ export class PoolSizing {
     return resize;
   }
 
-  /** Notes that the device has refused to grow the pool to `numWanted` blocks. */
-  noteRefusal(sequenceId: SequenceId, numWanted: number): void {
+  /** Tells that the device has refused to grow the pool to `numWanted` blocks. */
+  tellRefusal(sequenceId: SequenceId, numWanted: number): void {
     const { numBlocks } = this.#blocks;
     this.#parts.onDecision?.({ type: "refuse_growth", sequenceId, numBlocks, numWanted });
   }

@@ -16,7 +16,7 @@ export class QueueSpeed {
   #samples: Sample[] = [];
 
   /** At this time so many have left the queue in all, and so many wait. */
-  note(nowMs: number, numLeft: number, numWaiting: number): void {
+  observe(nowMs: number, numLeft: number, numWaiting: number): void {
     // What happens after an idle time says nothing about the one before it.
     if (numWaiting === 0) this.#samples = [];
     else if (numLeft !== this.#samples.at(-1)?.numLeft) {

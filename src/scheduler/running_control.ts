@@ -53,7 +53,7 @@ export class RunningControl {
     for (const { numSeats } of order) plan.reserve(numSeats);
     for (let i = 0; i < order.length; i++) {
       const group = order[i]!;
-      plan.release(group.numSeats);
+      plan.unreserve(group.numSeats);
       if (this.#makeRoom(group, order, plan)) group.addTo(plan, this.#blocks);
     }
   }
@@ -100,7 +100,7 @@ export class RunningControl {
     for (const { id } of holders) this.#blocks.free(id, "preempt", cause);
     victim.preempt();
     victim.cacheAs(this.#cachingOf(victim));
-    this.#parts.admissions.noteWaiting(victim);
+    this.#parts.admissions.beginWait(victim);
     victim.numPreemptions++;
     this.#parts.counters.countPreemption();
   }
@@ -121,10 +121,10 @@ export class RunningControl {
         return false;
       }
       const victim = order.pop()!;
-      this.#parts.growth.noteShortage();
+      this.#parts.growth.observeShortage();
       this.preempt(victim, { reason: "blocks", forId: group.id });
       if (victim === group) return false;
-      plan.release(victim.numSeats);
+      plan.unreserve(victim.numSeats);
     }
     return true;
   }
@@ -165,7 +165,7 @@ function inPreemptionOrder(
 function compareRanks(a: SequenceGroup, b: SequenceGroup, policy: SchedulingPolicy): number {
   if (policy.outranks?.(a, b)) return -1;
   if (policy.outranks?.(b, a)) return 1;
-  return b.priority - a.priority;
+  return b.ownerPriority - a.ownerPriority;
 }
 
 function isProtected({ numPreemptions, numOutputTokensAtStart, members }: SequenceGroup): boolean {

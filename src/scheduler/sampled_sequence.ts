@@ -16,8 +16,8 @@ import { finishReason } from "./stopping.ts";
 export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   readonly promptIndex: number;
   readonly owner: string | undefined;
-  readonly priority: number;
-  readonly urgency: number;
+  readonly ownerPriority: number;
+  readonly requestPriority: number;
   readonly deadlineMs: number | undefined;
   readonly timeoutMs: number | undefined;
   readonly isReheat: boolean;
@@ -33,8 +33,8 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     super(identity, request, matcher);
     this.promptIndex = identity.promptIndex ?? identity.index;
     this.owner = identity.owner;
-    this.priority = identity.priority ?? 0;
-    this.urgency = identity.urgency ?? 0;
+    this.ownerPriority = identity.ownerPriority ?? 0;
+    this.requestPriority = identity.requestPriority ?? 0;
     this.deadlineMs = identity.deadlineMs;
     this.timeoutMs = identity.timeoutMs;
     this.isReheat = identity.isReheat ?? false;

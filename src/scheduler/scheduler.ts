@@ -29,7 +29,7 @@ import type { SchedulerOptions } from "./scheduler_options.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
-import { checkQueueHasRoom, checkRequest } from "./submission.ts";
+import { checkQueueHasRoom, checkRequest } from "./request_checks.ts";
 import { SwapControl } from "./swap_control.ts";
 
 /**
@@ -87,7 +87,7 @@ export class Scheduler {
     this.#admissions = new AdmissionControl(blocks, options, shared);
     this.#commit = new StepCommit(blocks, options, {
       ...shared,
-      onGroupEnd: (group) => this.#noteEnd(group),
+      onGroupEnd: (group) => this.#onGroupEnd(group),
       onGroupCorrupt: (group) => this.#running.preempt(group, { reason: "corrupt" }),
     });
     this.#running = new RunningControl(blocks, options, {
@@ -173,7 +173,7 @@ export class Scheduler {
     for (const group of groups) {
       this.#deadlines.add(group);
       this.#commit.reportQueued(group, request.resumed && group.numOutputTokens);
-      this.#admissions.noteWaiting(group);
+      this.#admissions.beginWait(group);
     }
   }
 
@@ -203,7 +203,7 @@ export class Scheduler {
     this.#endOverdue();
     const plan = this.#plan(bounds);
     const { numWaiting } = this.#queues;
-    this.#speed.note(nowMs, this.#numQueued - numWaiting, numWaiting);
+    this.#speed.observe(nowMs, this.#numQueued - numWaiting, numWaiting);
     if (!plan.isEmpty) return this.#begin(plan, bounds);
     if (numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished) {
       throw new InvariantError(`no sequence advances or ends: ${this.describeQueue()}`);
@@ -229,8 +229,8 @@ export class Scheduler {
   }
 
   /** Takes what copying and computing take on the device, as measured, to weigh swaps by. */
-  noteSwapCosts(costs: SwapCosts): void {
-    this.#swaps.noteCosts(costs);
+  setSwapCosts(costs: SwapCosts): void {
+    this.#swaps.setCosts(costs);
   }
 
   /** Takes the events that no commit has returned yet: ends by abort or error. */
@@ -259,7 +259,7 @@ export class Scheduler {
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
     while (running.length > 0) this.#running.preempt(running.at(-1)!, { reason: "reset" });
     this.#blocks.clearCache();
-    this.#swaps.noteReset();
+    this.#swaps.onCacheReset();
     return numRunning;
   }
 
@@ -330,9 +330,9 @@ export class Scheduler {
     throw new InvariantError(`${action} while step ${this.#inFlight.step} is in flight`);
   }
 
-  #noteEnd(group: SequenceGroup): void {
+  #onGroupEnd(group: SequenceGroup): void {
     this.#deadlines.remove(group);
-    this.#growth.noteEnd(group);
+    this.#growth.observeEnd(group);
   }
 
   #endOverdue(): void {

@@ -24,10 +24,10 @@ export interface SequenceIdentity {
   readonly promptIndex?: number;
   /** Its owner; requests without one share the default owner. */
   readonly owner?: string | undefined;
-  /** Its owner's priority at admission, a higher one first; default: 0. */
-  readonly priority?: number;
+  /** Its owner's priority, a higher one first; default: 0. */
+  readonly ownerPriority?: number;
   /** The request's own priority, a higher one first; default: 0. */
-  readonly urgency?: number;
+  readonly requestPriority?: number;
   /** When its group ends with an error; default: never. */
   readonly deadlineMs?: number | undefined;
   /** How long that is after its arrival. */

@@ -35,7 +35,7 @@ export interface OutputSink {
   /** The group ends; each of its answers reports this last. */
   end(group: SequenceGroup, report: Report & { readonly finishReason: FinishReason }): void;
   /** The group ends, and its answers have reported everything. */
-  release(group: SequenceGroup): void;
+  endReported(group: SequenceGroup): void;
   /** A member waits for its first block table. */
   reportQueued(member: Sequence): void;
   /** A member is no more, and its block table is to be freed. */
@@ -59,10 +59,10 @@ export interface SequenceGroup {
   readonly promptIndex: number;
   /** Its owner; requests without one share the owner `undefined`. */
   readonly owner: string | undefined;
-  /** Its owner's priority at admission: a higher one goes first. */
-  readonly priority: number;
-  /** The request's own priority among those of one priority of owners: a higher one goes first. */
-  readonly urgency: number;
+  /** Its owner's priority: a higher one goes first. */
+  readonly ownerPriority: number;
+  /** Its request's own priority, among equals by their owners': a higher one goes first. */
+  readonly requestPriority: number;
   /** When it ends with an error, on the scheduler's clock; absent: never. */
   readonly deadlineMs: number | undefined;
   /** How long that is after its arrival. */
@@ -142,39 +142,39 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
 
 /** Blocks that all these groups need for the next step together. */
 export function totalDemand(groups: readonly SequenceGroup[], blocks: BlockManager): Demand {
-  const none: Demand = blocks.groups.map(() => 0);
+  const none: Demand = blocks.cacheGroups.map(() => 0);
   return groups.reduce((sum, group) => addDemands(sum, group.blockDemand(blocks)), none);
 }
 
-/** How a group's first member is admitted, which leaves `numKept` blocks over. */
+/** How a group's first member is admitted, which leaves `numHeadroomSlabs` blocks over. */
 export function admissionOptions(
   group: SequenceGroup,
   blocks: BlockManager,
-  numKept: number,
+  numHeadroomSlabs: number,
 ): AdmissionOptions {
   const reserved = group.reservedDemand(blocks);
   const { caching, maxCachedTokens } = group;
   const isSwapped = blocks.swap?.find(group.id) !== undefined;
   const isPlain = reserved === undefined && maxCachedTokens === undefined && !isSwapped;
-  if (isPlain && numKept === 0) return caching;
+  if (isPlain && numHeadroomSlabs === 0) return caching;
   return {
     ...caching,
     ...(isSwapped ? { resumes: group.id } : {}),
     ...(reserved === undefined ? {} : { reserved }),
     ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
-    ...(numKept === 0 ? {} : { numKept }),
+    ...(numHeadroomSlabs === 0 ? {} : { numHeadroomSlabs }),
   };
 }
 
 /**
- * Blocks that a group would lack if it were admitted now and left `numKept` over; 0 if it fits.
- * O(blocks of its tokens).
+ * Blocks that a group would lack if it were admitted now and left `numHeadroomSlabs` over; 0 if it
+ * fits. O(blocks of its tokens).
  */
 export function numMissingToAdmit(
   group: SequenceGroup,
   blocks: BlockManager,
-  numKept: number,
+  numHeadroomSlabs: number,
 ): number {
   const { allTokens } = group.members[0]!;
-  return blocks.numMissingToAdmit(allTokens, admissionOptions(group, blocks, numKept));
+  return blocks.numMissingToAdmit(allTokens, admissionOptions(group, blocks, numHeadroomSlabs));
 }

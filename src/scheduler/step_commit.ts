@@ -116,7 +116,7 @@ export class StepCommit implements OutputSink {
     for (const { id: sequenceId } of waiting) {
       this.#options.onDecision?.({ type: "end", sequenceId, reason });
     }
-    this.release(group);
+    this.endReported(group);
   }
 
   /** Returns the events so far, in order, and forgets them. */
@@ -141,12 +141,12 @@ export class StepCommit implements OutputSink {
     const isBegun = hasToken || report.finishReason === "length";
     if (isBegun && !answer.hasReported) this.#counters.countPrompt(group, answer);
     if (hasToken) this.#counters.countToken(group);
-    this.#decideReport(group, answer, report);
+    this.#tellReport(group, answer, report);
     this.#events.add(answer, report);
   }
 
   /** The first and the last word of an answer; most reports are neither. */
-  #decideReport(
+  #tellReport(
     { id: sequenceId }: SequenceGroup,
     { index, hasReported }: Answer,
     { token, finishReason: reason }: Report,
@@ -158,7 +158,7 @@ export class StepCommit implements OutputSink {
     this.#options.onDecision?.({ type: "finish", sequenceId, index, reason });
   }
 
-  release(group: SequenceGroup): void {
+  endReported(group: SequenceGroup): void {
     const { members } = group;
     this.#onGroupEnd(group);
     for (const member of members) {

@@ -44,7 +44,7 @@ export class SwapControl {
   }
 
   /** Takes what copying and computing are measured to take. */
-  noteCosts(costs: SwapCosts): void {
+  setCosts(costs: SwapCosts): void {
     this.#costs = costs;
   }
 
@@ -52,7 +52,7 @@ export class SwapControl {
    * A group that has lost its blocks has looked up its tokens. Where the engine before this one had
    * computed them, or their KV was not to be kept, that says nothing about what the cache keeps.
    */
-  noteLookup(
+  observeLookup(
     group: SequenceGroup,
     { numTokens, numHitTokens }: Pick<Lookup, "numTokens" | "numHitTokens">,
   ): void {
@@ -62,7 +62,7 @@ export class SwapControl {
   }
 
   /** The prefix cache forgets all KV: what groups look up from now on it could not keep. */
-  noteReset(): void {
+  onCacheReset(): void {
     this.#leftToCache = new WeakSet();
   }
 

@@ -19,7 +19,7 @@ export class WaitReporter {
   }
 
   /** A group begins to wait. */
-  note(group: SequenceGroup): void {
+  begin(group: SequenceGroup): void {
     if (this.#onDecision !== undefined) this.#untold.push(group);
   }
 

@@ -235,7 +235,7 @@ function limitsOf(
 ): Services["limits"] {
   return {
     ...DEFAULT_LIMITS,
-    maxNumSequences: maxQueuedRequests,
+    maxNumQueuedSeqs: maxQueuedRequests,
     ...(requestTimeout === undefined ? {} : { requestTimeoutSeconds: requestTimeout }),
     keepAliveMs: sseKeepAliveSeconds * 1000,
   };

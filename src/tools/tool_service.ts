@@ -31,7 +31,7 @@ export function createToolService(
   const notation = wanted === "auto" ? formatOfTemplate(template ?? "") : wanted;
   return {
     notation,
-    // Without a notation nothing is found; the door refuses free calls then.
+    // Without a notation nothing is found; `src/http` refuses free calls then.
     createParser: (tools) => createToolParser(notation ?? "hermes", tools),
     force: (tools, { isNamed, isParallel }) =>
       isNamed ? forcedCall(tools[0]!) : forcedCalls(tools, isParallel),

@@ -111,7 +111,7 @@ function messagesOf(numBlocks: number): readonly object[] {
   const map = emptyMap(numBlocks);
   map.holders.fill(1, 0, numBlocks / 2);
   map.states.fill(1, numBlocks / 4, (3 * numBlocks) / 4);
-  for (let block = 0; block < numBlocks / 2; block++) map.owners[block] = block >> 8;
+  for (let block = 0; block < numBlocks / 2; block++) map.firstHolders[block] = block >> 8;
   let changes = "";
   for (const byte of encodeChanges(emptyMap(numBlocks), map)) changes += String.fromCharCode(byte);
   const [numFreeBlocks, numCachedBlocks] = [numBlocks / 4, numBlocks / 4];
@@ -232,7 +232,7 @@ async function outage(rig: Rig) {
     await notice.getByText("The GPU device was lost: an injected fault").waitFor();
     await notice.getByText("It was lost 2.0 s ago. Another is started in 4.0 s.").waitFor();
     await notice.getByText("3 requests go on with the next engine.").waitFor();
-    await notice.getByText("2 engines were lost in a row, and 5 are too many.").waitFor();
+    await notice.getByText("2 engines have failed in a row, and 5 are too many.").waitFor();
     await assertFits(page, "an outage");
     assertEquals(await page.evaluate(faintTexts, MIN_CONTRAST), [], colorScheme);
     // Nothing can be operated meanwhile, and what was seen before stays in sight.

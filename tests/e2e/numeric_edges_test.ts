@@ -75,7 +75,7 @@ async function send(
   server: ServerProcess,
   fields: string,
 ): Promise<{ status: number; text: string }> {
-  const prompt = `"prompt": [${FIRST!.prompt_ids.slice(0, 12)}]`;
+  const prompt = `"prompt": [${FIRST!.prompt_ids.slice(0, 4)}]`;
   const base = `${prompt}, "max_tokens": 3, "temperature": 0.8, "seed": 5`;
   const response = await server.fetch("/v1/completions", {
     method: "POST",

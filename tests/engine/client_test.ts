@@ -107,7 +107,7 @@ Deno.test("EngineClient.command() resolves with the engine's answer, or rejects 
   assertEquals(data, error);
 });
 
-Deno.test("EngineClient.command() rejects when the isolate dies, and while there is none", async () => {
+Deno.test("EngineClient.command() rejects when the isolate fails, and while there is none", async () => {
   const rig = await new ClientRig().start();
   const answer = rig.client.command({ type: "check_integrity" });
   rig.worker.crash("Out of memory");
@@ -139,15 +139,15 @@ Deno.test("EngineClient tells the engine when a consumer leaves or aborts", asyn
   ]);
 });
 
-Deno.test("EngineClient hands what streams to the next isolate when one dies", async () => {
+Deno.test("EngineClient hands what streams to the next isolate when one fails", async () => {
   const rig = await new ClientRig().start();
   const generation = await rig.submit("a");
   const unanswered = rig.client.submit(requestOf("b", 1));
   rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 5 });
-  const dead = rig.worker;
-  dead.say({ type: "failed", message: "The GPU is gone", isUsersMistake: false });
+  const failed = rig.worker;
+  failed.say({ type: "failed", message: "The GPU is gone", isUsersMistake: false });
   assertEquals([rig.client.state, rig.client.failure], ["restarting", "The GPU is gone"]);
-  assertEquals([dead.isTerminated, rig.client.numInFlight], [true, 2]);
+  assertEquals([failed.isTerminated, rig.client.numInFlight], [true, 2]);
   assertEquals([rig.client.stats.numRunning, rig.client.stats.numWaiting], [0, 2]);
   assertEquals(rig.lastFailure, {
     reason: "The GPU is gone",
@@ -272,15 +272,15 @@ Deno.test("EngineClient gives an engine that ran out of memory a smaller pool, d
   }
 });
 
-Deno.test("EngineClient does not listen to an isolate that has died", async () => {
+Deno.test("EngineClient does not listen to an isolate that has failed", async () => {
   const rig = await new ClientRig().start();
-  const dead = rig.worker;
-  assert(dead.crash("boom"));
+  const failed = rig.worker;
+  assert(failed.crash("boom"));
   rig.clock.advance(100);
   rig.worker.say({ type: "ready", info: FAKE_INFO });
   const generation = await rig.submit("a");
-  dead.sayEvents(9, { requestId: "a", index: 0, token: 5 });
-  assert(dead.crash("boom again"));
+  failed.sayEvents(9, { requestId: "a", index: 0, token: 5 });
+  assert(failed.crash("boom again"));
   rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 6, finishReason: "stop" });
   const tokens = (await Array.fromAsync(generation.events)).flat().map(({ token }) => token);
   assertEquals(tokens, [6]);

@@ -20,30 +20,30 @@ Deno.test("CostMeter learns what a position more takes, and says nothing until s
   // A step takes 5 ms, and each position 0.25 ms more.
   const msOf = (numTokens: number) => 5 + 0.25 * numTokens;
   for (const numTokens of [8, 8, 8]) {
-    assertEquals(meter.note(planOf(numTokens), msOf(numTokens), WARM), undefined);
+    assertEquals(meter.observe(planOf(numTokens), msOf(numTokens), WARM), undefined);
   }
-  const costs = meter.note(planOf(200), msOf(200), WARM);
+  const costs = meter.observe(planOf(200), msOf(200), WARM);
   assertNear(costs?.tokenMs, 0.25);
   assertEquals([costs?.storeMsPerMiB, costs?.loadMsPerMiB], [2, 0.5]);
   // As before: nothing new to tell.
-  assertEquals(meter.note(planOf(40), msOf(40), WARM), undefined);
+  assertEquals(meter.observe(planOf(40), msOf(40), WARM), undefined);
 });
 
 Deno.test("CostMeter counts the time of several decode steps for each of them", () => {
   const meter = new CostMeter();
-  meter.note(planOf(8, 4), 4 * 7, WARM);
-  assertNear(meter.note(planOf(200), 55, WARM)?.tokenMs, 0.25);
+  meter.observe(planOf(8, 4), 4 * 7, WARM);
+  assertNear(meter.observe(planOf(200), 55, WARM)?.tokenMs, 0.25);
 });
 
 Deno.test("CostMeter keeps what it knows of positions while all steps are alike", () => {
   const meter = new CostMeter();
-  meter.note(planOf(8), 7, WARM);
-  assertNear(meter.note(planOf(200), 55, WARM)?.tokenMs, 0.25);
+  meter.observe(planOf(8), 7, WARM);
+  assertNear(meter.observe(planOf(200), 55, WARM)?.tokenMs, 0.25);
   let told: number | undefined;
-  for (let i = 0; i < 2000; i++) told = meter.note(planOf(8), 7, WARM)?.tokenMs ?? told;
+  for (let i = 0; i < 2000; i++) told = meter.observe(planOf(8), 7, WARM)?.tokenMs ?? told;
   // Enough of them to forget the others.
   const slower = { ...WARM, storedBytes: 5 * MIB, storeMs: 108 };
-  const costs = meter.note(planOf(8), 107, slower);
+  const costs = meter.observe(planOf(8), 107, slower);
   assertNear(costs?.tokenMs, 0.25);
   assertEquals(told, undefined);
 });
@@ -51,8 +51,8 @@ Deno.test("CostMeter keeps what it knows of positions while all steps are alike"
 Deno.test("CostMeter does not take the time of copies for that of positions, and follows a slower bus", () => {
   const meter = new CostMeter();
   let times = WARM;
-  meter.note(planOf(8), 7, times);
-  const before = meter.note(planOf(200), 55, times);
+  meter.observe(planOf(8), 7, times);
+  const before = meter.observe(planOf(200), 55, times);
   let costs = before;
   for (let i = 0; i < 200; i++) {
     // Copies come with the longer steps.
@@ -63,7 +63,7 @@ Deno.test("CostMeter does not take the time of copies for that of positions, and
       loadedBytes: times.loadedBytes + numMiB * MIB,
       loadMs: times.loadMs + loadMs,
     };
-    costs = meter.note(planOf(numTokens), 5 + 0.25 * numTokens + loadMs, times) ?? costs;
+    costs = meter.observe(planOf(numTokens), 5 + 0.25 * numTokens + loadMs, times) ?? costs;
   }
   assertNear(costs?.tokenMs, 0.25);
   assertNear(costs?.storeMsPerMiB, 2);
@@ -73,6 +73,6 @@ Deno.test("CostMeter does not take the time of copies for that of positions, and
 Deno.test("CostMeter says nothing where nothing has been copied", () => {
   const none = { storedBytes: 0, storeMs: 0, loadedBytes: 0, loadMs: 0 };
   const meter = new CostMeter();
-  meter.note(planOf(8), 7, none);
-  assertEquals(meter.note(planOf(200), 55, none), undefined);
+  meter.observe(planOf(8), 7, none);
+  assertEquals(meter.observe(planOf(200), 55, none), undefined);
 });

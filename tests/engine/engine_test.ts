@@ -24,7 +24,7 @@ class EngineRig {
     this.rig = new SchedulerRig(sizes);
     const { scheduler, runner } = this.rig;
     this.engine = new Engine({ scheduler, runner, post: this.outbox.post, ...options });
-    this.#loop = this.engine.run();
+    this.#loop = this.engine.loop();
   }
 
   async finish(): Promise<void> {
@@ -82,7 +82,7 @@ Deno.test("Engine says which requests a step begins with, before it runs it", as
   engine.submit(requestOf("a", 1, { maxTokens: 2 }));
   engine.submit(requestOf("b", 1, { maxTokens: 9 }));
   engine.submit(requestOf("c", 1));
-  await assertRejects(() => engine.run(), KernelError, "gone");
+  await assertRejects(() => engine.loop(), KernelError, "gone");
   assertEquals(outbox.begun, [["a", "b"], ["c"]]);
 });
 
@@ -272,11 +272,11 @@ Deno.test("Engine posts what it holds back before it fails", async () => {
   };
   const engine = new Engine({ scheduler, runner, post: outbox.post });
   engine.submit(requestOf("a", 1, { maxTokens: 9 }));
-  await assertRejects(() => engine.run(), KernelError, "gone");
+  await assertRejects(() => engine.loop(), KernelError, "gone");
   assertEquals(outbox.types, ["accepted", "events", "events"]);
 });
 
-Deno.test("Engine.run() rejects with the runner's error", async () => {
+Deno.test("Engine.loop() rejects with the runner's error", async () => {
   const outbox = new Outbox();
   const { scheduler } = new SchedulerRig();
   const runner = {
@@ -286,17 +286,17 @@ Deno.test("Engine.run() rejects with the runner's error", async () => {
   };
   const engine = new Engine({ scheduler, runner, post: outbox.post });
   engine.submit(requestOf("a", 1));
-  await assertRejects(() => engine.run(), KernelError, "rms_norm");
+  await assertRejects(() => engine.loop(), KernelError, "rms_norm");
   assertEquals(outbox.types, ["accepted"]);
 });
 
-Deno.test("Engine.run() audits the pool when it becomes idle", async () => {
+Deno.test("Engine.loop() audits the pool when it becomes idle", async () => {
   const { scheduler, runner, blocks } = new SchedulerRig();
   const outbox = new Outbox();
   const engine = new Engine({ scheduler, runner, post: outbox.post });
   engine.submit(requestOf("a", 1));
   blocks.tryAdmit(99, Uint32Array.of(1));
-  await assertRejects(() => engine.run(), InvariantError, "block tables");
+  await assertRejects(() => engine.loop(), InvariantError, "block tables");
   assert(outbox.events.some(({ finishReason }) => finishReason === "length"));
 });
 

@@ -33,7 +33,7 @@ class Viewed {
       clock: this.clock,
       viewed: {
         blockSize: blocks.blockSize,
-        groups: blocks.groups,
+        cacheGroups: blocks.cacheGroups,
         mapBlocks: () => {
           this.numMaps++;
           return blocks.mapBlocks();
@@ -42,7 +42,7 @@ class Viewed {
         tokensAlong: (path) => blocks.tokensAlong(path),
       },
     });
-    this.#loop = this.engine.run();
+    this.#loop = this.engine.loop();
   }
 
   async command<C extends EngineCommand>(command: C): Promise<ReplyOf<C>> {
@@ -66,7 +66,7 @@ class Viewed {
   }
 }
 
-Deno.test("Engine looks at nothing and notes nothing until it is asked for a view", async () => {
+Deno.test("Engine looks at nothing and logs nothing until it is asked for a view", async () => {
   const viewed = new Viewed();
   await viewed.run("a", 4, 3);
   assertEquals(viewed.numMaps, 0);
@@ -79,7 +79,7 @@ Deno.test("Engine looks at nothing and notes nothing until it is asked for a vie
   await viewed.finish();
 });
 
-Deno.test("Engine notes the steps and chunks between two views, and gives up when nobody asks", async () => {
+Deno.test("Engine logs the steps and chunks between two views, and gives up when nobody asks", async () => {
   const viewed = new Viewed({ maxNumBatchedTokens: 4 });
   await viewed.command(VIEW);
   await viewed.run("a", 7, 2);

@@ -13,7 +13,7 @@ const OPTIONS = { maxMs: 1000, maxTokens: 512 };
 Deno.test("PrefillPace begins with few tokens, and learns how many fit from their time", () => {
   const pace = new PrefillPace(OPTIONS);
   assertEquals(pace.maxTokens, [64]);
-  pace.note([chunkOf(0, 64)], 640);
+  pace.observe([chunkOf(0, 64)], 640);
   // 64 has 7 digits: 100 tokens of such contexts, and fewer of longer ones, which are not known.
   assertEquals(pace.maxTokens!.slice(0, 9), [100, 100, 100, 100, 100, 100, 100, 100, 94]);
   const { length } = pace.maxTokens!;
@@ -22,7 +22,7 @@ Deno.test("PrefillPace begins with few tokens, and learns how many fit from thei
 
 Deno.test("PrefillPace limits nothing where the largest step is short", () => {
   const pace = new PrefillPace(OPTIONS);
-  pace.note([chunkOf(0, 64)], 0.1);
+  pace.observe([chunkOf(0, 64)], 0.1);
   assertEquals(pace.maxTokens, undefined);
   // What is shorter anyway needs no first step.
   assertEquals(new PrefillPace({ maxMs: 1000, maxTokens: 16 }).maxTokens, undefined);
@@ -30,23 +30,25 @@ Deno.test("PrefillPace limits nothing where the largest step is short", () => {
 
 Deno.test("PrefillPace learns of contexts by themselves, of steps of few tokens only that less is possible", () => {
   const pace = new PrefillPace(OPTIONS);
-  pace.note([chunkOf(0, 100)], 400);
-  pace.note([chunkOf(900, 100)], 800);
+  pace.observe([chunkOf(0, 100)], 400);
+  pace.observe([chunkOf(900, 100)], 800);
   const limitOf = (context: number) => pace.maxTokens![digitsOf(context)];
   assertEquals([limitOf(100), limitOf(1000)], [250, 125]);
-  pace.note([chunkOf(70, 50)], 50 * 40);
+  pace.observe([chunkOf(70, 50)], 50 * 40);
   assertEquals(limitOf(100), 250);
-  pace.note([chunkOf(70, 50)], 50 * 2);
+  pace.observe([chunkOf(70, 50)], 50 * 2);
   assertEquals(limitOf(100), Math.floor(1000 / 3));
   // Decodes are no prompts, and those beside one count for it.
-  pace.note([chunkOf(100, 1)], 5000);
+  pace.observe([chunkOf(100, 1)], 5000);
   assertEquals(limitOf(101), Math.floor(1000 / 3));
   // What is as large as can be is believed, by half.
-  pace.note([chunkOf(0, 127)], 127 * 9);
+  pace.observe([chunkOf(0, 127)], 127 * 9);
   assertEquals(limitOf(127), Math.floor(1000 / 6));
 });
 
-/** Computes a prompt on a device that takes so long per token and per pair; the time of each step. */
+/**
+ * Computes a prompt on a device that takes so long per token and per pair; the time of each step.
+ */
 function timesOf(pace: PrefillPace, length: number, tokenMs: number, pairMs: number): number[] {
   const times: number[] = [];
   for (let start = 0; start < length;) {
@@ -54,7 +56,7 @@ function timesOf(pace: PrefillPace, length: number, tokenMs: number, pairMs: num
     const most = Math.min(512, length - start);
     const count = limits === undefined ? most : new PrefillTime(limits, 16).fit(start, most);
     const deviceMs = 30 + count * (tokenMs + pairMs * (start + count / 2));
-    pace.note([chunkOf(start, count)], deviceMs);
+    pace.observe([chunkOf(start, count)], deviceMs);
     times.push(deviceMs);
     start += count;
   }

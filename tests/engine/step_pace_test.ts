@@ -8,19 +8,21 @@ function planOf(numSteps: number, numTokens = 1): Batch {
   return { step: 0, chunks: [numSteps === 1 ? chunk : { ...chunk, numSteps }], numTokens };
 }
 
-/** The steps that are planned after plans that always take such times, by one and then the other. */
+/**
+ * The steps that are planned after plans that always take such times, by one and then the other.
+ */
 function paceOf(numSteps: number, deviceMs: number, hostMs: number): number | undefined {
   const pace = new StepPace();
-  for (let i = 0; i < 100; i++) pace.note(planOf(numSteps), { deviceMs, hostMs });
+  for (let i = 0; i < 100; i++) pace.observe(planOf(numSteps), { deviceMs, hostMs });
   return pace.bounds.maxDecodeSteps;
 }
 
 Deno.test("StepPace plans one decode at a time until it has seen one", () => {
   const pace = new StepPace();
   assertEquals(pace.bounds.maxDecodeSteps, 1);
-  pace.note(planOf(1, 64), { deviceMs: 2, hostMs: 1 });
+  pace.observe(planOf(1, 64), { deviceMs: 2, hostMs: 1 });
   assertEquals(pace.bounds.maxDecodeSteps, 1);
-  pace.note(planOf(1), { deviceMs: 2, hostMs: 1 });
+  pace.observe(planOf(1), { deviceMs: 2, hostMs: 1 });
   assertEquals(pace.bounds.maxDecodeSteps, 8);
 });
 
@@ -36,7 +38,7 @@ Deno.test("StepPace plans as many decodes as make the host's share small, within
 Deno.test("StepPace keeps to a number of steps that is nearly right", () => {
   const pace = new StepPace();
   const after = (hostMs: number) => {
-    for (let i = 0; i < 100; i++) pace.note(planOf(1), { deviceMs: 4, hostMs });
+    for (let i = 0; i < 100; i++) pace.observe(planOf(1), { deviceMs: 4, hostMs });
     return pace.bounds.maxDecodeSteps;
   };
   // Up to 4 * 1.25 times, and down to 4 * 0.4 times 0.04 ms.
@@ -46,8 +48,8 @@ Deno.test("StepPace keeps to a number of steps that is nearly right", () => {
 
 Deno.test("StepPace follows a device that has become slower", () => {
   const pace = new StepPace();
-  for (let i = 0; i < 50; i++) pace.note(planOf(8), { deviceMs: 16, hostMs: 1 });
+  for (let i = 0; i < 50; i++) pace.observe(planOf(8), { deviceMs: 16, hostMs: 1 });
   assertEquals(pace.bounds.maxDecodeSteps, 8);
-  for (let i = 0; i < 50; i++) pace.note(planOf(1), { deviceMs: 40, hostMs: 1 });
+  for (let i = 0; i < 50; i++) pace.observe(planOf(1), { deviceMs: 40, hostMs: 1 });
   assertEquals(pace.bounds.maxDecodeSteps, 1);
 });

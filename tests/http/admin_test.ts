@@ -19,7 +19,7 @@ Deno.test("POST /reset_prefix_cache asks the engine, and passes its refusal on",
   assertEquals(server.engine.commands.length, 2);
 });
 
-Deno.test("GET /admin/kv/check reports the blocks after an audit, and a dead engine as such", async () => {
+Deno.test("GET /admin/kv/check reports the blocks after an audit, and an engine that has failed as such", async () => {
   const server = testServer();
   const counts = { numBlocks: 10, numFreeBlocks: 4, numCachedBlocks: 5 };
   server.engine.answers = { ...server.engine.answers, check_integrity: counts };

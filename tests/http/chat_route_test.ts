@@ -225,7 +225,7 @@ Deno.test("chatRoute() does not tokenize what cannot fit by its length alone", a
 Deno.test("chatRoute() refuses more samples than a request may queue, without tokenizing", async () => {
   const text = new FakeText();
   text.encodeChat = () => Promise.reject(new Error("tokenized"));
-  const limits = { ...DEFAULT_LIMITS, maxNumSequences: 8 };
+  const limits = { ...DEFAULT_LIMITS, maxNumQueuedSeqs: 8 };
   const response = await testServer({ text, limits }).post(PATH, { ...CHAT, n: 9 });
   const { error } = await response.json();
   assertEquals([response.status, error.code, error.param], [400, "too_many_sequences", "n"]);

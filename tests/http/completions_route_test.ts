@@ -126,7 +126,7 @@ Deno.test("completionsRoute() refuses more sequences than a request may queue, b
       return super.encode(texts, options);
     }
   }
-  const limits = { ...DEFAULT_LIMITS, maxNumSequences: 6 };
+  const limits = { ...DEFAULT_LIMITS, maxNumQueuedSeqs: 6 };
   const server = testServer({ limits, text: new CountingText() });
   const wrong: [unknown, string, string][] = [
     [{ prompt: Array(7).fill("x") }, "prompt", "prompt has 7 elements, which with n 1 makes 7"],

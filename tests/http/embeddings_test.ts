@@ -77,7 +77,7 @@ Deno.test("the official client reads vectors, which it asks for in base64", asyn
 });
 
 Deno.test("embeddingsRoute() names what is wrong with a request, and what a model cannot do", async () => {
-  const limits = { ...DEFAULT_LIMITS, maxNumSequences: 3 };
+  const limits = { ...DEFAULT_LIMITS, maxNumQueuedSeqs: 3 };
   const server = testServer({ limits });
   const wrong: [Record<string, unknown>, string, string][] = [
     [{}, "missing_required_parameter", "input"],

@@ -111,7 +111,7 @@ export class FakeEngine implements EnginePort {
       blocks: {
         states: new Uint8Array(64),
         holders: new Uint8Array(64),
-        owners: new Int32Array(64).fill(-1),
+        firstHolders: new Int32Array(64).fill(-1),
       },
       tree: { runs: [], scopes: [], numRuns: 0, numBlocks: 0 },
       sequences: [],

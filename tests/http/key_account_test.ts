@@ -100,7 +100,7 @@ Deno.test("a key's limits, priority and name go with its requests, and with no o
   const ask = (key: string, body = {}) =>
     server.post(PATH, { ...CHAT, ...body }, { authorization: `Bearer ${key}` });
   const streaming = await ask("a", { stream: true });
-  assertEquals(server.engine.requests[0]!.priority, 7);
+  assertEquals(server.engine.requests[0]!.ownerPriority, 7);
   assertEquals(streaming.headers.get("x-ratelimit-limit-requests"), "1");
   assertEquals(streaming.headers.get("x-ratelimit-remaining-requests"), "0");
   const refused = await ask("a");
@@ -109,7 +109,7 @@ Deno.test("a key's limits, priority and name go with its requests, and with no o
   // Another key has limits of its own: none.
   const other = await ask("b", { stream: true });
   assertEquals([other.status, other.headers.get("x-ratelimit-limit-requests")], [200, null]);
-  assertEquals(server.engine.requests.map(({ priority }) => priority), [7, undefined]);
+  assertEquals(server.engine.requests.map(({ ownerPriority }) => ownerPriority), [7, undefined]);
   await streaming.body!.cancel();
   await other.body!.cancel();
   for (const run of server.engine.runs) await run.ended;

@@ -131,7 +131,7 @@ Deno.test("RequestTraces tells of every other cause of a preemption", () => {
   const traced = new TracedRig({ maxNumSeqs: 1, schedulingPolicy: "priority" });
   traced.submit(requestOf("a", 3, { maxTokens: 9 }));
   traced.step(10);
-  traced.submit({ ...requestOf("b", 3, { maxTokens: 9 }), urgency: 1 });
+  traced.submit({ ...requestOf("b", 3, { maxTokens: 9 }), requestPriority: 1 });
   traced.step(10);
   traced.rig.scheduler.resetPrefixCache(true);
   traced.finish(10);

@@ -5,20 +5,22 @@ import { CHAT, testServer } from "./server.ts";
 
 const PATH = "/v1/chat/completions";
 
-Deno.test("priority and timeout go to the engine, as the request's own urgency and in milliseconds", async () => {
+Deno.test("priority and timeout go to the engine, as the request's own and in milliseconds", async () => {
   const server = testServer();
   for (const fields of [{ priority: -3, timeout: 2.5 }, { priority: null, timeout: null }, {}]) {
     await (await server.post(PATH, { ...CHAT, ...fields })).body?.cancel();
   }
-  const scheduled = server.engine.requests.map(({ urgency, timeoutMs }) => [urgency, timeoutMs]);
+  const scheduled = server.engine.requests.map((
+    { requestPriority, timeoutMs },
+  ) => [requestPriority, timeoutMs]);
   assertEquals(scheduled, [[-3, 2500], [undefined, undefined], [undefined, undefined]]);
-  assertEquals(server.engine.requests[0]!.priority, undefined, "that is the key's");
+  assertEquals(server.engine.requests[0]!.ownerPriority, undefined, "that is the key's");
 });
 
 Deno.test("the server's own timeout holds for all, and a request's where it is shorter", async () => {
   const limits = {
     ...DEFAULT_LIMITS,
-    ...{ maxNumSequences: 128, keepAliveMs: 15_000, requestTimeoutSeconds: 10 },
+    ...{ maxNumQueuedSeqs: 128, keepAliveMs: 15_000, requestTimeoutSeconds: 10 },
   };
   const server = testServer({ limits });
   for (const timeout of [3, 30, undefined]) {

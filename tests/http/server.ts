@@ -56,7 +56,7 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
       maxUnfinishedBytes: 1_000_000,
       maxJsonCost: 2 ** 19,
       bodyTimeoutMs: 60_000,
-      maxNumSequences: 128,
+      maxNumQueuedSeqs: 128,
       keepAliveMs: 15_000,
     },
     metrics: new ServingMetrics(engine, "quire/test"),

@@ -58,14 +58,14 @@ const CASES: readonly [name: string, layer: Case][] = [
     "chunks of positions, in int4, in a row of its group's blocks",
     {
       ...{ H: 2, G: 1, D: 32, BLOCK_SIZE: 16, KV_DTYPE: "int4" },
-      ...{ WINDOW: 24, IS_CHUNKED: true, GROUP: 2, STRIDE: 1000, ROW: 244 },
+      ...{ WINDOW: 24, IS_CHUNKED: true, GROUP: 2, STRIDE: 1000, LAYER_OFFSET: 244 },
     },
   ],
   [
     "queries alone, scores of sinks, in the second group",
     {
       ...{ H: 4, G: 2, D: 16, BLOCK_SIZE: 8, KV_DTYPE: "f16", hasSinks: true },
-      ...{ QUERIES_ONLY: true, GROUP: 1, STRIDE: 1024, ROW: 512, SCALE: 1 },
+      ...{ QUERIES_ONLY: true, GROUP: 1, STRIDE: 1024, LAYER_OFFSET: 512, SCALE: 1 },
     },
   ],
 ];

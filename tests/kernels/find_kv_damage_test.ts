@@ -104,7 +104,7 @@ for (const KV_DTYPE of KV_CACHE_DTYPES) {
 gpuTest(
   "find_kv_damage looks at what the sequence's rows read, in their group's blocks",
   async (gpu) => {
-    const place = { GROUP: 1, STRIDE: 400, ROW: 128 };
+    const place = { GROUP: 1, STRIDE: 400, LAYER_OFFSET: 128 };
     const shape = { ...SHAPE, KV_DTYPE: "f16", ...place, WINDOW: 6, NUM_SINKS: 2 } as const;
     const spans = [READS_ALL, spanOf(shape)];
     const packer = new StepPacker({

@@ -137,7 +137,7 @@ const SHAPES: Omit<Case, "KV_DTYPE">[] = [
   // A third of each head is rotated, after biases; blocks lie in rows of the second group's.
   {
     ...{ H: 3, G: 1, D: 48, BLOCK_SIZE: 8, ROTARY_DIM: 16, hasBiases: true },
-    ...{ GROUP: 1, STRIDE: 2000, ROW: 436 },
+    ...{ GROUP: 1, STRIDE: 2000, LAYER_OFFSET: 436 },
   },
   { H: 2, G: 2, D: 64, BLOCK_SIZE: 8, ROTARY_DIM: 32, NORM_EPS: 1e-6, hasBiases: true },
   // Queries that grow every 16 positions, of which the step has some beyond the first.
@@ -237,7 +237,7 @@ Deno.test("ropeStoreKvCall() refuses a rotated part that is no whole words, and 
   refuse({ ROTARY_DIM: 12 }, "12 of 32 elements are rotated, not a multiple of 8 in int4");
   refuse({ ROTARY_DIM: 48 }, "48 of 32");
   refuse({ NORM_EPS: 1e-6 }, "norms of heads have no weights");
-  refuse({ STRIDE: 76 }, "a row of words 0 to 80 in blocks of 76 words");
+  refuse({ STRIDE: 76 }, "a layer's words 0 to 80 in blocks of 76 words");
   const { rope: _, ...without } = buffers;
   refuse({}, "no rotary table", without as typeof buffers);
 });

@@ -133,7 +133,7 @@ class Pair {
     const numNew = this.#numBlocksFor(tokens.length) - found.length;
     const hasRoom = this.model.hasRoom(numNew, found);
     const options = { scope, ...(retention === undefined ? {} : { retention }) };
-    const admission = this.manager.tryAdmit(id, Uint32Array.from(tokens), options);
+    const admission = this.manager.tryAdmit(id, new Uint32Array(tokens), options);
     assertEquals(admission !== undefined, hasRoom);
     if (admission === undefined) return;
     this.numHits += found.length;
@@ -195,7 +195,7 @@ class Pair {
     const { tokens, numComputed } = this.model.tables.get(id)!;
     const cachedEnd = this.model.tables.get(id)!.numFindable * this.#sizes.blockSize;
     const end = Math.min(tokens.length, Math.max(numComputed, cachedEnd) + count);
-    this.manager.markComputed(id, Uint32Array.from(tokens), end);
+    this.manager.markComputed(id, new Uint32Array(tokens), end);
     this.model.compute(id, end);
   }
 
@@ -203,7 +203,7 @@ class Pair {
     const { manager, model } = this;
     const blocks = model.pinnable(scope, tokens);
     const numOthers = model.numPinned - (model.pins.get(scope)?.length ?? 0);
-    const pin = () => manager.pins!.pin(scope, scope, Uint32Array.from(tokens));
+    const pin = () => manager.pins!.pin(scope, scope, new Uint32Array(tokens));
     if (model.mayPin(numOthers + blocks.length, model.numBlocks)) {
       assertEquals(pin(), blocks.length);
       model.pin(scope, blocks);
@@ -297,13 +297,13 @@ class Pair {
     tooMany.set(tokens);
     assertEquals(this.manager.tryAdmit(99, tooMany, { scope }), undefined);
     this.#watch(tokens, scope);
-    return this.manager.numTokensCached(Uint32Array.from(tokens), scope);
+    return this.manager.numTokensCached(new Uint32Array(tokens), scope);
   }
 
   /** Those that have been asked about before are told what a new look-up finds. */
   #watch(tokens: readonly number[], scope: string): void {
     if (this.#watched.length < NUM_WATCHED) {
-      const prompt = Uint32Array.from(tokens);
+      const prompt = new Uint32Array(tokens);
       const cachedLength = this.manager.watchCached(prompt, scope);
       this.#watched.push({ prompt, scope, cachedLength });
     }

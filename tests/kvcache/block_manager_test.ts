@@ -42,7 +42,7 @@ Deno.test("BlockManager.tryAdmit() keeps the watermark free for running sequence
   const blocks = new BlockManager({ ...sizes, onDecision });
   blocks.tryAdmit(1, tokens(4));
   assertEquals(blocks.tryAdmit(2, tokens(4)), undefined);
-  const numbers = { numNeeded: 4, numFree: 6, numEvictable: 0, numKept: 3 };
+  const numbers = { numNeeded: 4, numFree: 6, numEvictable: 0, numHeadroomSlabs: 3 };
   assertEquals(decisions.at(-1), { type: "wait", sequenceId: 2, reason: "blocks", ...numbers });
   assert(blocks.tryAdmit(2, tokens(3)));
   assert(blocks.tryExtend(1, 7), "growth may use the watermark's blocks");
@@ -277,8 +277,8 @@ Deno.test("BlockManager agrees with a map of lengths under any history", () => {
         const numFree = options.numBlocks - numHeld;
         const length = lengths.get(id);
         if (verb === "admit" && length === undefined) {
-          const numKept = lengths.size === 0 ? 0 : options.numWatermarkBlocks;
-          const fits = blocksOf(numTokens) <= numFree - numKept;
+          const numHeadroomSlabs = lengths.size === 0 ? 0 : options.numWatermarkBlocks;
+          const fits = blocksOf(numTokens) <= numFree - numHeadroomSlabs;
           assertEquals(blocks.tryAdmit(id, tokens(numTokens)) !== undefined, fits);
           if (fits) lengths.set(id, numTokens);
         }

@@ -5,7 +5,7 @@ import {
   BLOCK_CACHED,
   BLOCK_GROUP_SHIFT,
   BLOCK_PINNED,
-  NO_OWNER,
+  NO_SEQUENCE,
 } from "../../src/core/engine_view.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { KvGroupRig } from "../support/kv_group_rig.ts";
@@ -69,7 +69,7 @@ Deno.test("BlockManager.mapBlocks() says of every block what tables, pins and ca
           ...{ ...layout, numBlocks: 24, blockSize: 2, maxInFlightTokens: 6, policy: "lru" },
         });
         for (const each of history) apply(rig, each);
-        const { states, holders, owners } = rig.manager.mapBlocks();
+        const { states, holders, firstHolders } = rig.manager.mapBlocks();
         const byTables = holdersByTables(rig);
         const counts = { free: 0, cached: 0, used: 0 };
         const owned = layout.groups.map(() => 0);
@@ -77,15 +77,19 @@ Deno.test("BlockManager.mapBlocks() says of every block what tables, pins and ca
           const isCached = (state & BLOCK_CACHED) !== 0;
           const kind = holders[block]! > 0 ? "used" : isCached ? "cached" : "free";
           counts[kind]++;
-          if (kind === "free") assertEquals([state, owners[block]], [0, NO_OWNER]);
+          if (kind === "free") assertEquals([state, firstHolders[block]], [0, NO_SEQUENCE]);
           if ((state & BLOCK_PINNED) !== 0) {
             numPinned++;
             assert(isCached && kind === "used", `pinned block ${block} is ${kind}`);
           }
-          if (owners[block] !== NO_OWNER) owned[state >> BLOCK_GROUP_SHIFT]!++;
+          if (firstHolders[block] !== NO_SEQUENCE) owned[state >> BLOCK_GROUP_SHIFT]!++;
           if (isCut) return;
           const own = byTables.get(`${state >> BLOCK_GROUP_SHIFT}/${block}`) ?? [];
-          assertEquals(owners[block], own[0] ?? NO_OWNER, `owner of block ${block}`);
+          assertEquals(
+            firstHolders[block],
+            own[0] ?? NO_SEQUENCE,
+            `first holder of block ${block}`,
+          );
           assert(holders[block]! >= own.length, `holders of block ${block}`);
           if (own.length > 1) numShared++;
         });

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { NO_BLOCK } from "../../src/core/cache_group.ts";
 import { createPool } from "../../src/kvcache/pool/create_pool.ts";
-import type { Need } from "../../src/kvcache/pool/pool.ts";
+import type { RoomQuery } from "../../src/kvcache/pool/pool.ts";
 import { PoolRoom } from "../../src/kvcache/pool_room.ts";
 import { FULL, windowOf } from "../support/kv_groups.ts";
 
@@ -16,10 +16,10 @@ const HIT = {
 const SWAPPED = { numTokens: 32, numSkipped: 0, blocks: [] };
 
 /** A pool in which what is found lies in too many slabs: with any of it a slab is missing. */
-function spreadRoom(): { room: PoolRoom; needs: Need[] } {
+function spreadRoom(): { room: PoolRoom; needs: RoomQuery[] } {
   const pool = createPool(8, BLOCKS_PER_SLAB);
-  const needs: Need[] = [];
-  const countMissing = (need: Need) => {
+  const needs: RoomQuery[] = [];
+  const countMissing = (need: RoomQuery) => {
     needs.push(need);
     return (need.hits ?? []).length > 0 ? 1 : 0;
   };
@@ -41,7 +41,7 @@ Deno.test("PoolRoom plans to hold what is found of full attention, and to copy t
   assertEquals([plan.numResumed, plan.numMissing], [32, 1]);
   assertEquals(plan.hits, HIT.blocks[0]);
   // Blocks 6 to 8 of full attention; of the window the two that position 32 reads, and its own.
-  assertEquals(plan.counts, [3, 3]);
+  assertEquals(plan.demand, [3, 3]);
 });
 
 Deno.test("PoolRoom plans to copy all in for a sequence that is alone, where what is found keeps too many slabs", () => {
@@ -49,7 +49,7 @@ Deno.test("PoolRoom plans to copy all in for a sequence that is alone, where wha
   const plan = room.planResume(SWAPPED, HIT, 33, { isFirst: true })!;
   assertEquals([plan.numResumed, plan.numMissing, plan.hits], [32, 0, []]);
   assertEquals(plan.hit.nodes, []);
-  assertEquals(plan.counts, [9, 3]);
+  assertEquals(plan.demand, [9, 3]);
   assertEquals(needs.length, 2);
 });
 

@@ -5,7 +5,7 @@ import type { OriginMessage } from "../../src/core/prompt_origin.ts";
 import { MissWatch, type MissWatchOptions } from "../../src/misses/miss_watch.ts";
 
 const BLOCK_SIZE = 4;
-const AGE = { numEvictedBlocks: 0, numResetBlocks: 0, numRestarts: 0 };
+const COUNTERS = { numEvictedBlocks: 0, numResetBlocks: 0, numRestarts: 0 };
 
 /** A watch over a tokenizer of one byte per token. */
 function watchOf(changes: Partial<MissWatchOptions> = {}) {
@@ -32,7 +32,14 @@ function chat(
   const messages = turns.map(([role, content]): OriginMessage => ({ role, content }));
   const text = turns.map(([role, content]) => `<${role}>${content}\n`).join("");
   return {
-    ...{ owner: "k", scope: "k", numCachedTokens, isRead: false, age: AGE, blockSize: BLOCK_SIZE },
+    ...{
+      owner: "k",
+      scope: "k",
+      numCachedTokens,
+      isRead: false,
+      counters: COUNTERS,
+      blockSize: BLOCK_SIZE,
+    },
     ids: bytes(`${text}<assistant>`),
     origin: { messages, variables: {}, numChars: text.length },
     ...changes,
@@ -58,7 +65,7 @@ Deno.test("MissWatch has nothing to say of a prompt that finds all that was left
 });
 
 Deno.test("MissWatch tells why blocks are gone", () => {
-  const later = (change: Partial<typeof AGE>) => ({ age: { ...AGE, ...change } });
+  const later = (change: Partial<typeof COUNTERS>) => ({ counters: { ...COUNTERS, ...change } });
   const evicted = { numTokens: 8, agoMs: 2500 };
   const cases: readonly [MissCause, Partial<FoundPrompt>, Partial<MissWatchOptions>][] = [
     ["evicted", { evicted }, {}],

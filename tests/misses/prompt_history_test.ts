@@ -4,12 +4,12 @@ import { PromptHistory } from "../../src/misses/prompt_history.ts";
 import { anchorsOf, bytesOf, type PromptRecord } from "../../src/misses/prompt_record.ts";
 import { runs } from "../support/runs.ts";
 
-const AGE = { numEvictedBlocks: 0, numResetBlocks: 0, numRestarts: 0 };
+const COUNTERS = { numEvictedBlocks: 0, numResetBlocks: 0, numRestarts: 0 };
 
 function fieldsOf(owner: string, first: string, length: number): Omit<PromptRecord, "id"> {
   const messages = [{ role: "user", content: first }];
   return {
-    ...{ owner, scope: owner, answers: [], age: AGE },
+    ...{ owner, scope: owner, answers: [], counters: COUNTERS },
     ids: new Uint32Array(length),
     origin: { messages, variables: {}, numChars: first.length },
   };

@@ -8,7 +8,7 @@ import { parseModel } from "../../models/registry.ts";
 import { maxLiveBlocks } from "../../src/core/cache_group.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { Device } from "../../src/device/device.ts";
-import { numSlabsFor } from "../../src/core/slot_layout.ts";
+import { numSlabsFor } from "../../src/core/kv_buffers.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { kvMemory } from "../../src/runner/kv_memory.ts";
 import { gpuTest, worstError } from "../support/agreement.ts";

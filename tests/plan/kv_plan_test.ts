@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
 import { type CacheSpec, groupLayers } from "../../src/core/cache_group.ts";
-import { groupMemory, planSlots, slabBytesOf } from "../../src/core/slot_layout.ts";
+import { groupMemory, planKvBuffers, slabBytesOf } from "../../src/core/kv_buffers.ts";
 import { type DtypePlan, type KvPlan, planKv } from "../../src/plan/kv_plan.ts";
 import type { ModelShape } from "../../src/plan/model_shape.ts";
 import { presetShape } from "../../src/server/model_shape.ts";
@@ -49,7 +49,7 @@ Deno.test("planKv() counts as many blocks as the server makes of the same memory
     const plan = planKv(LLAMA, { ...OPTIONS, memoryBytes });
     for (const dtype of KV_CACHE_DTYPES) {
       const sizes = { numLayers: 32, blockSize: 16 };
-      const layout = planSlots(groupMemory(groupLayers(LLAMA.caches), { dtype }, sizes));
+      const layout = planKvBuffers(groupMemory(groupLayers(LLAMA.caches), { dtype }, sizes));
       const { numBlocks, layerBufferBytes } = rowOf(plan, dtype);
       assertEquals(numBlocks, Math.floor(memoryBytes / slabBytesOf(layout)));
       assertEquals(layerBufferBytes, numBlocks * Math.max(...layout.slabBytes));
@@ -92,7 +92,7 @@ Deno.test("planKv() fits more long sequences where windows let blocks go", () =>
   const [windowed, full] = [rowOf(plan, "f16"), rowOf(whole, "f16")];
   assertEquals(windowed.bytesPerToken, 2 * (2 * 2 * 64 * 2) + 2 * (2 * 4 * 64 * 2));
   assertEquals([windowed.numBlocks, windowed.lengths[0]], [full.numBlocks, full.lengths[0]]);
-  // In each of two slots a slab is one full block or two of the window. Of 8,192 positions 512 full
+  // In each of two buffers a slab is one full block or two of the window. Of 8,192 positions 512 full
   // blocks stay, and of the window 1,535 positions in 97 blocks: 49 slabs.
   assertEquals(windowed.lengths.at(-1)!.bytes, (512 + 49) * 2 * 16 * 1024);
   assert(windowed.lengths.at(-1)!.numSequences > full.lengths.at(-1)!.numSequences);

@@ -115,7 +115,7 @@ Deno.test("sequenceBytes() adds up groups of every kind in whole slabs, a state 
   // blocks. A chunk begins at a block: at its last position a step writes up to 95 positions on.
   assertEquals(kinds.map((kind) => bytesOf(1000, kind) / blockBytes), [63, 7, 6]);
   assertEquals([1, 1000].map((numTokens) => bytesOf(numTokens, state) / blockBytes), [2, 2]);
-  // Two layers of each over two slots, whose slabs are two blocks or one state: 63 blocks are 32
+  // Two layers of each over two buffers, whose slabs are two blocks or one state: 63 blocks are 32
   // slabs, 7 are 4 and 6 are 3.
   const all = [...kinds, state, state, ...kinds];
   assertEquals(bytesOf(1000, ...all), (32 + 4 + 3 + 1) * 2 * 2 * blockBytes);

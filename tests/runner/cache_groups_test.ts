@@ -13,7 +13,7 @@ const WINDOW: CacheSpec = { kind: "sliding_window", window: 40, ...HEADS };
 const SINKS: CacheSpec = { kind: "sliding_window", window: 21, numSinkTokens: 4, ...HEADS };
 const CHUNKS: CacheSpec = { kind: "chunked_local", window: 50, ...HEADS };
 
-/** The bundled model's six layers with windows: three groups over a few slots. */
+/** The bundled model's six layers with windows: three groups over a few buffers. */
 const CACHES = [WINDOW, SINKS, WINDOW, FULL, WINDOW, CHUNKS];
 
 /** Prompts longer than any window. */
@@ -34,7 +34,7 @@ async function idsOf(device: Device, overrides: Partial<EngineConfig>): Promise<
   return outcomes.map(({ tokens }) => [...tokens]);
 }
 
-Deno.test("kvMemory() shares a few slots among groups, and says nothing of groups where there is one", () => {
+Deno.test("kvMemory() shares a few buffers among groups, and says nothing of groups where there is one", () => {
   const settings = { blockSize: 16, kvCacheDtype: "f16" } as const;
   const memory = kvMemory({ caches: CACHES }, settings);
   assertEquals(memory.groups.map(({ layers }) => layers), [[3], [0, 2, 4], [1], [5]]);
@@ -44,8 +44,8 @@ Deno.test("kvMemory() shares a few slots among groups, and says nothing of group
 
 Deno.test("layerKvs() names for each layer its buffer, group and what its queries read", () => {
   const settings = { blockSize: 16, kvCacheDtype: "f16" } as const;
-  const slots = CACHES.map((_, slot) => ({ label: `kv ${slot}`, bytes: 16 }));
-  const layers = layerKvs({ caches: [...CACHES, undefined] }, settings, slots);
+  const buffers = CACHES.map((_, i) => ({ label: `kv ${i}`, bytes: 16 }));
+  const layers = layerKvs({ caches: [...CACHES, undefined] }, settings, buffers);
   const shapes = layers.map((layer) => layer?.shape);
   assertEquals(shapes.map((shape) => shape?.GROUP), [1, 2, 1, 0, 1, 3, undefined]);
   assertEquals(shapes.map((shape) => shape?.WINDOW), [40, 21, 40, 0, 40, 50, undefined]);
@@ -55,7 +55,7 @@ Deno.test("layerKvs() names for each layer its buffer, group and what its querie
   ]);
   // No two layers of a group have one place, and every stride holds its rows.
   const places = layers.slice(0, 6).map((layer) =>
-    `${layer!.shape.GROUP} ${layer!.buffer.label} ${layer!.shape.ROW}`
+    `${layer!.shape.GROUP} ${layer!.buffer.label} ${layer!.shape.LAYER_OFFSET}`
   );
   assertEquals(new Set(places).size, 6);
 });

@@ -8,7 +8,7 @@ import { DemoEngine, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts"
 
 const SHAPE = { numSlabs: 3, slabBytes: [16, 16] };
 
-Deno.test("KvStorage.resize() keeps the slabs below both sizes, in every slot", async () => {
+Deno.test("KvStorage.resize() keeps the slabs below both sizes, in every buffer", async () => {
   const device = new ReferenceDevice();
   const storage = await KvStorage.create(device, SHAPE);
   const fill = Uint32Array.from({ length: 12 }, (_, i) => i + 1);
@@ -23,7 +23,7 @@ Deno.test("KvStorage.resize() keeps the slabs below both sizes, in every slot", 
   }
 });
 
-Deno.test("KvStorage.resize() keeps the slabs of slots whose slabs differ in size", async () => {
+Deno.test("KvStorage.resize() keeps the slabs of buffers whose slabs differ in size", async () => {
   const device = new ReferenceDevice();
   const storage = await KvStorage.create(device, { numSlabs: 2, slabBytes: [4, 12] });
   assertEquals(storage.buffers.map(({ bytes }) => bytes), [8, 24]);
@@ -53,10 +53,10 @@ class SmallDevice extends ReferenceDevice {
   }
 }
 
-Deno.test("KvStorage.resize() refuses slots that the device cannot bind, before it touches any", async () => {
+Deno.test("KvStorage.resize() refuses buffers that the device cannot bind, before it touches any", async () => {
   const storage = await KvStorage.create(new ReferenceDevice(), SHAPE);
   const before = storage.buffers;
-  await assertRejects(() => storage.resize(2 ** 27), RangeError, "2147483648 bytes per slot");
+  await assertRejects(() => storage.resize(2 ** 27), RangeError, "2147483648 bytes per buffer");
   assertEquals([storage.buffers, storage.numSlabs], [before, 3]);
 });
 
@@ -67,13 +67,13 @@ Deno.test("KvStorage.resize() keeps size and contents when the device has no roo
   device.maxBytes = 300;
   await assertRejects(() => storage.resize(9), RangeError, "kv 1");
   assertEquals(storage.numSlabs, 3);
-  assertEquals(storage.buffers.map(({ bytes }) => bytes), [48, 48], "the first slot had grown");
+  assertEquals(storage.buffers.map(({ bytes }) => bytes), [48, 48], "the first buffer had grown");
   for (const buffer of storage.buffers) {
     assertEquals((await device.read(buffer, 0, 8))[4], 8);
   }
 });
 
-Deno.test("KvStorage.resize() shrinks even where one slot must keep its larger buffer", async () => {
+Deno.test("KvStorage.resize() shrinks even where one buffer must stay larger", async () => {
   const device = new SmallDevice();
   const storage = await KvStorage.create(device, SHAPE);
   storage.buffers.forEach((buffer) => device.write(buffer, 0, Uint32Array.of(7, 8)));

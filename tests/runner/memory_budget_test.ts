@@ -147,7 +147,7 @@ Deno.test("kvBudget counts slabs of several groups, of which a window takes what
   const heads = { numKvHeads: 2, headDim: 32 };
   const full: CacheSpec = { kind: "full", ...heads };
   const window: CacheSpec = { kind: "sliding_window", window: 64, ...heads };
-  // Two slots of 2 and 1 layers: slabs of two layers' blocks, of which full attention has two.
+  // Two buffers of 2 and 1 layers: slabs of two layers' blocks, of which full attention has two.
   const caches = [window, window, full, window, window, full];
   const slabBytes = 2 * 2 * 4096;
   const config = { ...CONFIG, maxNumBatchedTokens: 16, numBlocksOverride: 20 };

@@ -60,7 +60,7 @@ async function runBothWays(device: Device, maxSplits: number) {
   const whole = await buildRunner(inputs, { memory });
   const narrow = await ModelRunner.create({
     ...{ device: counting, storage: memory.storage, vocabSize: inputs.model.vocabSize },
-    layers: (slots) => layerKvs(inputs.model, inputs.engine, slots),
+    layers: (buffers) => layerKvs(inputs.model, inputs.engine, buffers),
     graph: (kv, step) =>
       forwardGraph(inputs, { activations: { ...memory.activations, step }, kv }, tuning),
     packer: new StepPacker({ ...stepLimits(inputs, tuning), maxSplits }),

@@ -9,7 +9,7 @@ Deno.test("predictNextDims() is the same decodes, as far further as the plan say
 });
 
 Deno.test("predictNextDims() foresees nothing after a prefill or a step of copies", () => {
-  const dims = { ...NO_WORK, numTokens: 9, numDecodes: 1, numTiles: 1, numNextSplits: [1] };
+  const dims = { ...NO_WORK, numTokens: 9, numDecodes: 1, numQueryTiles: 1, numNextSplits: [1] };
   assertEquals(predictNextDims(dims), undefined);
   assertEquals(predictNextDims({ ...NO_WORK, numCopies: [2] }), undefined);
 });

@@ -5,12 +5,12 @@ import {
   GROUP_WORDS,
   HEADER_WORDS,
   headerWords,
+  QUERY_TILE,
+  QUERY_TILE_WORDS,
   SEQ,
   SEQ_WORDS,
   STEP,
   tableEntry,
-  TILE,
-  TILE_WORDS,
 } from "../../kernels/step.ts";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { NO_BLOCK } from "../../src/core/cache_group.ts";
@@ -66,7 +66,7 @@ Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slo
   assertEquals(dims, {
     numTokens: 9,
     numDecodes: 1,
-    numTiles: 3,
+    numQueryTiles: 3,
     numDraws: 2,
     numCopies: [0],
     numLogprobDraws: 1,
@@ -85,8 +85,10 @@ Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slo
 Deno.test("StepPacker.pack() cuts prefills into tiles and gives each sequence its table", () => {
   const { words } = new StepPacker(LIMITS).pack(BATCH);
   const tile = (n: number) => {
-    const at = words[STEP.tiles]! + n * TILE_WORDS;
-    return [TILE.seq, TILE.firstRow, TILE.numRows, TILE.position].map((word) => words[at + word]);
+    const at = words[STEP.queryTiles]! + n * QUERY_TILE_WORDS;
+    return [QUERY_TILE.seq, QUERY_TILE.firstRow, QUERY_TILE.numRows, QUERY_TILE.position].map((
+      word,
+    ) => words[at + word]);
   };
   assertEquals([tile(0), tile(1), tile(2)], [[1, 1, 4, 6], [1, 5, 2, 10], [2, 7, 2, 0]]);
   const seq = (n: number) => {
@@ -154,7 +156,7 @@ Deno.test("StepPacker.pack() leaves nothing of an earlier step in the header", (
   const { words } = packer.pack({ step: 1, numTokens: 2, chunks: [BATCH.chunks[2]!] });
   assertEquals(words[STEP.numDraws], 0);
   assertEquals(words[STEP.numDecodes], 0);
-  assertEquals(words.length, HEADER_WORDS + 3 * 2 + SEQ_WORDS + TILE_WORDS + 1);
+  assertEquals(words.length, HEADER_WORDS + 3 * 2 + SEQ_WORDS + QUERY_TILE_WORDS + 1);
 });
 
 Deno.test("StepPacker.pack() refuses steps beyond its limits and positions beyond a table", () => {

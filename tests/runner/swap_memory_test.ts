@@ -7,7 +7,7 @@ import { StartupError } from "../../src/core/errors.ts";
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { kvFormat } from "../../src/core/kv_layout.ts";
-import { groupMemory } from "../../src/core/slot_layout.ts";
+import { groupMemory } from "../../src/core/kv_buffers.ts";
 import { kvMemory } from "../../src/runner/kv_memory.ts";
 import { KvStorage } from "../../src/runner/kv_storage.ts";
 import { swapLayout } from "../../src/runner/swap_layout.ts";
@@ -54,8 +54,8 @@ async function blockOf(
   const sizes = { numLayers: caches.length, blockSize: settings.blockSize };
   const { layers, blockBytes } = groupMemory(groups, kvFormat(settings), sizes)[group]!;
   const rows = layers.map((layer, i) => {
-    const { slot, strideBytes, rowBytes } = layout.places.get(layer)!;
-    return device.read(storage.buffers[slot]!, block * strideBytes + rowBytes, blockBytes[i]!);
+    const { buffer, strideBytes, offsetBytes } = layout.places.get(layer)!;
+    return device.read(storage.buffers[buffer]!, block * strideBytes + offsetBytes, blockBytes[i]!);
   });
   return (await Promise.all(rows)).flatMap((bytes) => [...bytes]);
 }
@@ -69,8 +69,8 @@ function copiesOf({ layout: { blocksPerSlab } }: Rig) {
     for (let i = 0; i < 2 * count; i += 2) {
       const block = 2 * group * count + i;
       if (block + 1 >= NUM_SLABS * count) return;
-      swapOuts.push({ group, block, slot: block });
-      swapIns.push({ group, block: block + 1, slot: block, sequenceId: group });
+      swapOuts.push({ group, block, hostBlock: block });
+      swapIns.push({ group, block: block + 1, hostBlock: block, sequenceId: group });
     }
   });
   return { swapOuts, swapIns };
@@ -112,23 +112,23 @@ Deno.test("SwapMemory brings blocks of every group and dtype back bit by bit on 
 
 Deno.test("SwapMemory.copy() copies out before in, and nothing of a sequence of which a bit has changed", async () => {
   const rig = await rigOf(new ReferenceDevice(), MODELS["full attention"]!, "f16");
-  const swapOuts = [0, 1].map((block) => ({ group: 0, block, slot: block + 3 }));
+  const swapOuts = [0, 1].map((block) => ({ group: 0, block, hostBlock: block + 3 }));
   const swapIns = [
-    { group: 0, block: 4, slot: 3, sequenceId: 8 },
-    { group: 0, block: 5, slot: 4, sequenceId: 9 },
-    { group: 0, block: 0, slot: 3, sequenceId: 9 },
+    { group: 0, block: 4, hostBlock: 3, sequenceId: 8 },
+    { group: 0, block: 5, hostBlock: 4, sequenceId: 9 },
+    { group: 0, block: 0, hostBlock: 3, sequenceId: 9 },
   ];
   const blocksOf = () =>
     Promise.all([0, 1, 4, 5].map((block) => blockOf(rig, { group: 0, block })));
   const [first, second, , fifth] = await blocksOf();
   await rig.swap.copy({ ...STEP, swapOuts });
-  rig.swap.bytesAt({ group: 0, slot: 4 })[7]! ^= 1;
+  rig.swap.bytesAt({ group: 0, hostBlock: 4 })[7]! ^= 1;
   assertEquals(await rig.swap.copy({ ...STEP, swapIns }), new Set([9]));
   assertEquals(await blocksOf(), [first, second, first, fifth]);
   assertEquals(rig.warnings, [
     "host memory has not kept KV block 4 of group 0: sequence 9 is computed again",
   ]);
-  // Slots that are written in the same step are read after that.
+  // Host blocks that are written in the same step are read after that.
   assertEquals(await rig.swap.copy({ ...STEP, swapOuts, swapIns }), new Set());
   assertEquals(await blocksOf(), [first, second, first, second]);
 });

@@ -129,7 +129,7 @@ Deno.test("Scheduler.describeQueue() changes no plan, under any policy, whenever
       first: fc.nat(3),
       length: fc.integer({ min: 1, max: 12 }),
       maxTokens: fc.integer({ min: 1, max: 6 }),
-      urgency: fc.nat(2),
+      requestPriority: fc.nat(2),
       owner: fc.nat(2),
       isAborted: fc.boolean(),
     }),
@@ -151,8 +151,10 @@ Deno.test("Scheduler.describeQueue() changes no plan, under any policy, whenever
         if (at !== step) return;
         const prompt = Uint32Array.from({ length }, (_, j) => 10 * first + j);
         const sequences = [{ prompt, params: samplingParams({ maxTokens }) }];
-        const urgency = options.schedulingPolicy === "priority" ? { urgency: other.urgency } : {};
-        rig.add({ id: `${i}`, sequences, owner: `${owner}`, ...urgency });
+        const priority = options.schedulingPolicy === "priority"
+          ? { requestPriority: other.requestPriority }
+          : {};
+        rig.add({ id: `${i}`, sequences, owner: `${owner}`, ...priority });
         ask();
       });
       rig.step(ask);

@@ -68,7 +68,7 @@ Deno.test("checkResults() takes as many draws as a chunk stands for steps, or fe
 
 Deno.test("checkResults() takes a corrupt sequence of a step that loads it, and of no other", () => {
   const batch = batchOf([chunkOf(1), chunkOf(2)]);
-  const swapIns = [{ sequenceId: 2, group: 0, block: 0, slot: 0 }];
+  const swapIns = [{ sequenceId: 2, group: 0, block: 0, hostBlock: 0 }];
   checkResults({ ...batch, swapIns }, [corrupt(2)]);
   checkResults({ ...batch, swapIns }, []);
   assertThrows(() => checkResults(batch, [corrupt(2)]), InvariantError, "which it did not load");

@@ -21,7 +21,7 @@ Deno.test("OutputLengths expect the quantile of those that were longer, of the l
       fc.double({ min: 0, max: 0.999, noNaN: true }),
       (noted, numTokens, quantile) => {
         const lengths = new OutputLengths();
-        for (const length of noted) lengths.note(length);
+        for (const length of noted) lengths.observe(length);
         const kept = [...new Array<number>(16).fill(512), ...noted].slice(-256);
         const longer = kept.filter((length) => length > numTokens).sort((a, b) => a - b);
         const expected = longer[Math.floor(quantile * longer.length)] ?? 2 * numTokens;

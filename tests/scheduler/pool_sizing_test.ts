@@ -50,7 +50,7 @@ Deno.test("PoolSizing.resize() tells and counts each resize, and who it was for"
   const { scheduler } = new SchedulerRig({ ...TIGHT, onDecision });
   scheduler.pool.resize(9);
   scheduler.pool.resize(12, 7);
-  scheduler.pool.noteRefusal(7, 24);
+  scheduler.pool.tellRefusal(7, 24);
   const counts = { numEvicted: 0, numMoved: 0 };
   assertEquals(decisions, [
     { type: "resize", numBefore: 4, numAfter: 9, ...counts },

@@ -191,7 +191,7 @@ const histories = fc.record({
     fc.record({
       sequences: requestSequences,
       owner: fc.constantFrom("x", "y"),
-      urgency: fc.integer({ min: -1, max: 1 }),
+      requestPriority: fc.integer({ min: -1, max: 1 }),
     }),
     { minLength: 1, maxLength: 5 },
   ),

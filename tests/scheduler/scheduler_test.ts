@@ -265,7 +265,7 @@ Deno.test("Scheduler admits an owner of a higher priority before those that wait
   const rig = new SchedulerRig({ maxNumSeqs: 1 });
   const request = (id: string) => ({ ...requestOf(id, 1, { maxTokens: 2 }), owner: id[0]! });
   for (const id of ["x0", "x1", "x2"]) rig.add(request(id));
-  for (const id of ["y0", "y1"]) rig.add({ ...request(id), priority: 1 });
+  for (const id of ["y0", "y1"]) rig.add({ ...request(id), ownerPriority: 1 });
   rig.finish();
   const ends = rig.events.filter(({ finishReason }) => finishReason !== undefined);
   assertEquals(ends.map(({ requestId }) => requestId), ["y0", "y1", "x0", "x1", "x2"]);
@@ -328,7 +328,7 @@ Deno.test("Scheduler.checkIntegrity() finds blocks that no sequence holds", () =
   const rig = new SchedulerRig();
   rig.blocks.tryAdmit(99, Uint32Array.of(1));
   const error = assertThrows(() => rig.scheduler.checkIntegrity(), InvariantError);
-  assertStringIncludes(error.message, "1 block tables, 0 sequences");
+  assertStringIncludes(error.message, "1 sequences with block tables, 0 that are to have them");
   assert(!rig.scheduler.hasWork);
 });
 

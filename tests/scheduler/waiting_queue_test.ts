@@ -47,7 +47,10 @@ Deno.test("AdmissionTurns name owners of a higher priority first, and alternate 
   const { queues } = queuesOf("low", "low");
   const more = ["high", "high", "same", "below"].map((owner, i) => {
     const identity = { id: 2 + i, requestId: `m${i}`, index: 0, owner };
-    return new SampledSequence({ ...identity, priority: owner === "below" ? -1 : 5 }, REQUEST!);
+    return new SampledSequence(
+      { ...identity, ownerPriority: owner === "below" ? -1 : 5 },
+      REQUEST!,
+    );
   });
   for (const sequence of more) queues.add(sequence.requestId, [sequence]);
   assertEquals(drain(queues), [2, 4, 3, 0, 1, 5]);

@@ -149,11 +149,11 @@ const submits = fc.record({
     sequences: requestSequences,
     cacheScope: fc.constantFrom("a", "b"),
     owner: fc.constantFrom("x", "y", "z"),
-    urgency: fc.integer({ min: -1, max: 1 }),
+    requestPriority: fc.integer({ min: -1, max: 1 }),
     timeoutMs: fc.constantFrom(5, 60, ...Array<number>(6).fill(1e6)),
     cacheRetention: fc.record({ priority: fc.nat(100), durationMs: fc.constantFrom(0, 1e9) }),
   }, { requiredKeys: ["sequences"] })
-    .map((request) => request.owner === "z" ? { ...request, priority: 1 } : request),
+    .map((request) => request.owner === "z" ? { ...request, ownerPriority: 1 } : request),
 });
 
 /** A request as a policy takes it: others than `priority` refuse priorities of its own. */
@@ -161,7 +161,7 @@ export function requestFor(
   { schedulingPolicy }: SchedulingSettings,
   request: Omit<GenerationRequest, "id">,
 ): Omit<GenerationRequest, "id"> {
-  const { urgency: _, ...plain } = request;
+  const { requestPriority: _, ...plain } = request;
   return schedulingPolicy === "priority" ? request : plain;
 }
 

@@ -31,7 +31,7 @@ export function childNode(
 ): KeyNode {
   const isOne = tokens.length === 1 && extras.length === 0;
   const name = isOne ? tokens[0]! : `${tokens};${extras}`;
-  const make = () => KEYER.childKey(parent.key, Uint32Array.from(tokens), extras);
+  const make = () => KEYER.childKey(parent.key, new Uint32Array(tokens), extras);
   return known(parent.children, name, make);
 }
 

@@ -106,8 +106,8 @@ export class CacheModel {
     const idle = this.#idle();
     const numIdleFound = idle.filter(([, { block }]) => found?.includes(block)).length;
     const isKept = found !== undefined && this.tables.size > 0;
-    const numKept = isKept ? this.sizes.numWatermarkBlocks : 0;
-    return numNew <= this.numFree + idle.length - numIdleFound - numKept;
+    const numHeadroomSlabs = isKept ? this.sizes.numWatermarkBlocks : 0;
+    return numNew <= this.numFree + idle.length - numIdleFound - numHeadroomSlabs;
   }
 
   /** Enters a table whose first blocks are `found`; the others are new. */

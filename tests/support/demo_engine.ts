@@ -164,7 +164,7 @@ export class DemoEngine {
     const limits = { ...engine, ...budget, ...shortContext(model, budget), ...matchers };
     const scheduler = new Scheduler(blocks, limits);
     // Where there is host memory, copying always pays.
-    if (layout) scheduler.noteSwapCosts({ tokenMs: 1e9, storeMsPerMiB: 1, loadMsPerMiB: 1 });
+    if (layout) scheduler.setSwapCosts({ tokenMs: 1e9, storeMsPerMiB: 1, loadMsPerMiB: 1 });
     return new DemoEngine(runner, scheduler);
   }
 

@@ -29,7 +29,7 @@ export class FairShareModel {
   numContested = 0;
 
   /** Has to be told of each request before the scheduler. */
-  submit({ id, owner, priority = 0 }: GenerationRequest): void {
+  submit({ id, owner, ownerPriority: priority = 0 }: GenerationRequest): void {
     this.#requests.set(id, { owner, priority });
   }
 

@@ -129,7 +129,7 @@ export class KvGroupRig {
     scope: string,
     inputs: readonly EncoderInput[] = [],
   ): Sequence | undefined {
-    const all = Uint32Array.from(tokens);
+    const all = new Uint32Array(tokens);
     const expected = this.expectedHit(tokens, namedScope(scope, inputs));
     const numCached = this.manager.numTokensCached(all, scope, inputs);
     if (numCached !== expected) assertEquals(numCached, expected, `hit of ${tokens}`);
@@ -201,7 +201,7 @@ export class KvGroupRig {
     this.manager.markCopied();
     sequence.numComputed = end;
     for (const key of made) this.manager.publishInput(id, key);
-    this.manager.markComputed(id, Uint32Array.from(tokens), end);
+    this.manager.markComputed(id, new Uint32Array(tokens), end);
     if (end === tokens.length) tokens.push(next);
     this.#nameKeys(sequence);
   }
@@ -215,13 +215,13 @@ export class KvGroupRig {
 
   discard(sequence: Sequence, numSound: number): void {
     this.#flush();
-    this.manager.discard(sequence.id, Uint32Array.from(sequence.tokens), numSound);
+    this.manager.discard(sequence.id, new Uint32Array(sequence.tokens), numSound);
     this.sequences.splice(this.sequences.indexOf(sequence), 1);
   }
 
   pin(name: string, tokens: readonly number[]): void {
     try {
-      this.manager.pins!.pin(name, "", Uint32Array.from(tokens));
+      this.manager.pins!.pin(name, "", new Uint32Array(tokens));
     } catch (error) {
       assert(error instanceof RequestError, `${error}`);
     }

@@ -229,8 +229,11 @@ export class ManagerHistory {
 /** A decision as it was when waits did not count the watermark among what is left over. */
 function asTold(decision: KvDecision): unknown {
   if (decision.type !== "wait" || decision.reason !== "blocks") return decision;
-  const { numKept, ...wait } = decision;
-  assert(numKept === undefined || numKept === NUM_WATERMARK_BLOCKS, `${numKept} are left over`);
+  const { numHeadroomSlabs, ...wait } = decision;
+  assert(
+    numHeadroomSlabs === undefined || numHeadroomSlabs === NUM_WATERMARK_BLOCKS,
+    `${numHeadroomSlabs} are left over`,
+  );
   return wait;
 }
 

@@ -236,7 +236,7 @@ export class PagedFakeRunner {
   readonly #blocksPerSlab: readonly number[];
   /** Per group, `[block][offset]`. */
   #slots: Uint32Array[];
-  /** Host memory, likewise by slot. */
+  /** Host memory, likewise by host block. */
   readonly #host: Uint32Array[];
   /** Every so many sequences that are loaded, host memory has lost one; default: none. */
   loseEvery = Infinity;
@@ -293,17 +293,17 @@ export class PagedFakeRunner {
   /** Copies blocks out and in; returns the sequences whose blocks it has lost. */
   #swap({ swapOuts = [], swapIns = [] }: Batch): ReadonlySet<number> {
     const size = this.#blockSize;
-    for (const { group, block, slot } of swapOuts) {
+    for (const { group, block, hostBlock } of swapOuts) {
       const from = this.#slots[group]!.subarray(block * size, (block + 1) * size);
-      this.#host[group]!.set(from, slot * size);
+      this.#host[group]!.set(from, hostBlock * size);
     }
     const lost = new Set<number>();
     for (const id of new Set(swapIns.map(({ sequenceId }) => sequenceId))) {
       if (++this.numLoaded % this.loseEvery === 0) lost.add(id);
     }
     this.numLost += lost.size;
-    for (const { sequenceId, group, block, slot } of swapIns) {
-      const from = this.#host[group]!.subarray(slot * size, (slot + 1) * size);
+    for (const { sequenceId, group, block, hostBlock } of swapIns) {
+      const from = this.#host[group]!.subarray(hostBlock * size, (hostBlock + 1) * size);
       if (lost.has(sequenceId)) from.fill(POISON);
       this.#slots[group]!.set(from, block * size);
     }

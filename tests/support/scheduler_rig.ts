@@ -96,7 +96,7 @@ export class SchedulerRig {
     this.runner = new PagedFakeRunner(this.options);
     this.runner.loseEvery = this.options.loseEvery ?? Infinity;
     this.scheduler = new Scheduler(this.blocks, this.options);
-    if (this.options.swapCosts) this.scheduler.noteSwapCosts(this.options.swapCosts);
+    if (this.options.swapCosts) this.scheduler.setSwapCosts(this.options.swapCosts);
   }
 
   add(...requests: GenerationRequest[]): void {

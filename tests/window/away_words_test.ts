@@ -26,7 +26,7 @@ Deno.test("awayWords() says since when, what is next, and what becomes of reques
   assertEquals(awayWords({ ...LOST, outage: later }).facts, [
     "It was lost 1 min 15 s ago. Another is being started.",
     "No request was under way.",
-    "3 engines were lost in a row, and 5 are too many.",
+    "3 engines have failed in a row, and 5 are too many.",
   ]);
 });
 

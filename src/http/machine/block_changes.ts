@@ -1,11 +1,11 @@
-import { type BlockMap, NO_OWNER } from "../../core/engine_view.ts";
+import { type BlockMap, NO_SEQUENCE } from "../../core/engine_view.ts";
 
 /** A map of `numBlocks` blocks that hold nothing. */
 export function emptyMap(numBlocks: number): BlockMap {
   return {
     states: new Uint8Array(numBlocks),
     holders: new Uint8Array(numBlocks),
-    owners: new Int32Array(numBlocks).fill(NO_OWNER),
+    firstHolders: new Int32Array(numBlocks).fill(NO_SEQUENCE),
   };
 }
 
@@ -21,7 +21,7 @@ export function emptyMap(numBlocks: number): BlockMap {
  */
 export function encodeChanges(before: BlockMap, after: BlockMap): Uint8Array {
   const numbers = new NumberWriter();
-  const { states, holders, owners } = after;
+  const { states, holders, firstHolders } = after;
   const numBlocks = states.length;
   let done = 0;
   for (let id = 0; id < numBlocks;) {
@@ -35,7 +35,7 @@ export function encodeChanges(before: BlockMap, after: BlockMap): Uint8Array {
     numbers.write(end - id);
     numbers.write(states[id]!);
     numbers.write(holders[id]!);
-    numbers.write(owners[id]! + 1);
+    numbers.write(firstHolders[id]! + 1);
     id = done = end;
   }
   return numbers.bytes;
@@ -43,7 +43,7 @@ export function encodeChanges(before: BlockMap, after: BlockMap): Uint8Array {
 
 function isAlike(a: BlockMap, i: number, b: BlockMap, j: number): boolean {
   return a.states[i] === b.states[j] && a.holders[i] === b.holders[j] &&
-    a.owners[i] === b.owners[j];
+    a.firstHolders[i] === b.firstHolders[j];
 }
 
 /** Writes natural numbers below 2^32 one behind the other. */

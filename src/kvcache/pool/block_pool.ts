@@ -4,7 +4,7 @@ import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
 import { BlockRemap, type IdChange } from "./block_remap.ts";
 import { addMark, dropMark, dropReference, MARK, REFERENCE } from "./block_state.ts";
-import { type Demand, type Need, outOfBlocks, type Pool } from "./pool.ts";
+import { type Demand, outOfBlocks, type Pool, type RoomQuery } from "./pool.ts";
 
 /** The only list of the pool. */
 const FREE = 0;
@@ -79,8 +79,8 @@ export class BlockPool implements Pool {
     return ids;
   }
 
-  take(counts: Demand, _owner: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
-    return counts.map((count) => {
+  take(demand: Demand, _sequence: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
+    return demand.map((count) => {
       while (this.numFree < count) evict();
       return this.allocate(count);
     });
@@ -93,7 +93,7 @@ export class BlockPool implements Pool {
     this.#numIdle--;
   }
 
-  forgetOwner(): void {}
+  forgetSequence(): void {}
 
   groupOf(): undefined {
     return undefined;
@@ -103,16 +103,16 @@ export class BlockPool implements Pool {
     return id;
   }
 
-  countMissing({ counts, hits = [], numKept = 0 }: Need): number {
-    let numNeeded = numKept;
-    for (const count of counts) numNeeded += count;
+  countMissing({ demand, hits = [], numHeadroomSlabs = 0 }: RoomQuery): number {
+    let numNeeded = numHeadroomSlabs;
+    for (const count of demand) numNeeded += count;
     // An idle hit is no room any more once it is held.
     for (const id of hits) if (this.isIdle(id)) numNeeded++;
     return numNeeded - this.numFree - this.#numIdle;
   }
 
-  numSlabsFor(counts: Demand): number {
-    return counts.reduce((sum, count) => sum + count, 0);
+  numSlabsFor(demand: Demand): number {
+    return demand.reduce((sum, count) => sum + count, 0);
   }
 
   /** Adds one reference to each block, which may be free here: a slab gets its first one so. */

@@ -11,13 +11,13 @@ export function addDemands(a: Demand, b: Demand): Demand {
 }
 
 /** What is asked of a pool at once, all or nothing. */
-export interface Need {
+export interface RoomQuery {
   /** Blocks to take. */
-  readonly counts: Demand;
+  readonly demand: Demand;
   /** Cached blocks that will be held as well, each once: those that are idle are no room then. */
   readonly hits?: readonly BlockId[];
   /** Slabs to leave over. */
-  readonly numKept?: number;
+  readonly numHeadroomSlabs?: number;
 }
 
 /**
@@ -25,12 +25,12 @@ export interface Need {
  */
 export interface BlockSource {
   /** Slabs that a need lacks; 0 or less where it is met. */
-  countMissing(need: Need): number;
+  countMissing(query: RoomQuery): number;
   /**
-   * Takes blocks for `owner`, per group, each with one reference; {@link countMissing} says whether
-   * there are as many.
+   * Takes blocks for `sequence`, per group, each with one reference; {@link countMissing} says
+   * whether there are as many.
    */
-  take(counts: Demand, owner: SequenceId): BlockId[][];
+  take(demand: Demand, sequence: SequenceId): BlockId[][];
   /** Adds one reference to each block; `ids` begin with those that hold earlier positions. */
   retain(ids: readonly BlockId[]): void;
   /** Drops one reference from each block; `ids` begin with those that hold earlier positions. */
@@ -69,16 +69,16 @@ export interface Pool extends BlockSource {
   /** Drops one reference from each block; `ids` begin with those that hold earlier positions. */
   release(ids: readonly BlockId[]): void;
   /** Slabs that a need lacks when all that is idle is evicted; 0 or less where it is met. */
-  countMissing(need: Need): number;
+  countMissing(query: RoomQuery): number;
   /** Slabs that so many blocks fill. */
-  numSlabsFor(counts: Demand): number;
+  numSlabsFor(demand: Demand): number;
   /**
-   * Takes blocks for `owner`, per group, each with one reference. They must be there, see {@link
+   * Takes blocks for `sequence`, per group, each with one reference. They must be there, see {@link
    * countMissing}; `evict` makes the next idle block free, and is absent where none is ever idle.
    */
-  take(counts: Demand, owner: SequenceId, evict?: () => void): BlockId[][];
-  /** Says that `owner` takes nothing more. */
-  forgetOwner(owner: SequenceId): void;
+  take(demand: Demand, sequence: SequenceId, evict?: () => void): BlockId[][];
+  /** Says that `sequence` takes nothing more. */
+  forgetSequence(sequence: SequenceId): void;
   /** The group that has block `id`, where its slab says so. */
   groupOf(id: BlockId): number | undefined;
   /** The id of block `id` among those of its group alone, as the device counts them. */

@@ -51,6 +51,6 @@ function checkSlab(slabs: SlabGroups, slab: number, blocks: SlabBlocks): void {
   const list = used > 0 && free > 0 ? standing.group : NO_LIST;
   if (standing.list !== list) throw new InvariantError(`slab ${slab} is not on list ${list}`);
   if (standing.isOffered && list === NO_LIST) {
-    throw new InvariantError(`slab ${slab} has nothing for its owner`);
+    throw new InvariantError(`slab ${slab} has nothing for its sequence`);
   }
 }

@@ -19,12 +19,12 @@ export class SlabGroups {
   /** The group that has each slab; valid while the slab is not free. */
   #groups: Int8Array;
   /** The sequence that each slab was opened for. */
-  #owners: Float64Array;
+  #openedFor: Float64Array;
   #numIdleIn: Uint32Array;
   /** Partial slabs, by group. */
   #partial: BlockLists;
-  /** Those of them that were opened for an owner who may take more, per group. */
-  readonly #owned = new Map<SequenceId, Set<number>[]>();
+  /** Those of them that were opened for a sequence that may take more, per group. */
+  readonly #partialOf = new Map<SequenceId, Set<number>[]>();
   /** Per group, blocks in slabs in use that are free, and that are idle. */
   readonly #numFreeInUsed: number[];
   readonly #numIdleInUsed: number[];
@@ -34,7 +34,7 @@ export class SlabGroups {
     this.#perSlab = perSlab;
     this.#slabs = new BlockPool(numSlabs);
     this.#groups = new Int8Array(numSlabs);
-    this.#owners = new Float64Array(numSlabs);
+    this.#openedFor = new Float64Array(numSlabs);
     this.#numIdleIn = new Uint32Array(numSlabs);
     this.#partial = new BlockLists(numSlabs, perSlab.length);
     this.#numFreeInUsed = perSlab.map(() => 0);
@@ -80,20 +80,21 @@ export class SlabGroups {
   }
 
   /** Fewest slabs each group can do with, given what it gets without one. */
-  countNeeded(counts: Demand, numInUsed: readonly number[]): number[] {
-    return counts.map((count, group) =>
+  countNeeded(demand: Demand, numInUsed: readonly number[]): number[] {
+    return demand.map((count, group) =>
       ceilDiv(Math.max(0, count - numInUsed[group]!), this.#perSlab[group]!)
     );
   }
 
-  /** Whether nobody but `owner` may take more. */
-  isAlone(owner: SequenceId): boolean {
-    return this.#owned.size === 0 || (this.#owned.size === 1 && this.#owned.has(owner));
+  /** Whether nobody but `sequence` may take more. */
+  isAlone(sequence: SequenceId): boolean {
+    return this.#partialOf.size === 0 ||
+      (this.#partialOf.size === 1 && this.#partialOf.has(sequence));
   }
 
-  /** A partial slab of `group` that was opened for `owner`. */
-  ownPartial(owner: SequenceId, group: number): number | undefined {
-    return this.#owned.get(owner)?.[group]?.values().next().value;
+  /** A partial slab of `group` that was opened for `sequence`. */
+  ownPartial(sequence: SequenceId, group: number): number | undefined {
+    return this.#partialOf.get(sequence)?.[group]?.values().next().value;
   }
 
   /** The partial slab of `group` that has been so for longest. */
@@ -101,19 +102,24 @@ export class SlabGroups {
     return this.#partial.first(group);
   }
 
-  /** Gives a free slab to `group`, for `owner`, who takes a block of it at once. */
-  open(group: number, owner: SequenceId): number {
+  /** Gives a free slab to `group`, for `sequence`, which takes a block of it at once. */
+  open(group: number, sequence: SequenceId): number {
     const [slab] = this.#slabs.allocate(1);
     this.#slabs.release([slab!]);
     this.#groups[slab!] = group;
-    this.#owners[slab!] = owner;
-    if (!this.#owned.has(owner)) this.#owned.set(owner, this.#perSlab.map(() => new Set()));
+    this.#openedFor[slab!] = sequence;
+    if (!this.#partialOf.has(sequence)) {
+      this.#partialOf.set(
+        sequence,
+        this.#perSlab.map(() => new Set()),
+      );
+    }
     return slab!;
   }
 
-  /** Says that `owner` takes nothing more. */
-  forgetOwner(owner: SequenceId): void {
-    this.#owned.delete(owner);
+  /** Says that `sequence` takes nothing more. */
+  forgetSequence(sequence: SequenceId): void {
+    this.#partialOf.delete(sequence);
   }
 
   /** Changes how many blocks of `slab` are in use and idle, and puts it where it belongs. */
@@ -137,14 +143,19 @@ export class SlabGroups {
 
   /** Takes the slabs' new number and places. O(slabs). */
   resize(remap: BlockRemap): void {
-    const owners = [...this.#owned.keys()];
+    const sequences = [...this.#partialOf.keys()];
     this.#slabs.resize(remap);
     this.#groups = remap.column(this.#groups);
-    this.#owners = remap.column(this.#owners);
+    this.#openedFor = remap.column(this.#openedFor);
     this.#numIdleIn = remap.column(this.#numIdleIn);
     this.#partial = this.#partial.remapped(remap);
-    this.#owned.clear();
-    for (const owner of owners) this.#owned.set(owner, this.#perSlab.map(() => new Set<number>()));
+    this.#partialOf.clear();
+    for (const sequence of sequences) {
+      this.#partialOf.set(
+        sequence,
+        this.#perSlab.map(() => new Set<number>()),
+      );
+    }
     for (let slab = 0; slab < this.numSlabs; slab++) if (!this.isFree(slab)) this.#list(slab);
   }
 
@@ -157,7 +168,7 @@ export class SlabGroups {
       numIdle: this.#numIdleIn[slab]!,
       isMarked: this.#slabs.isMarked(slab),
       list: this.#partial.listOf(slab),
-      isOffered: this.#owned.get(this.#owners[slab]!)?.[group]?.has(slab) ?? false,
+      isOffered: this.#partialOf.get(this.#openedFor[slab]!)?.[group]?.has(slab) ?? false,
     };
   }
 
@@ -175,7 +186,7 @@ export class SlabGroups {
   #list(slab: number): void {
     const group = this.#groups[slab]!;
     const isPartial = this.#slabs.refCount(slab) > 0 && this.#numFreeBlocks(slab) > 0;
-    const own = this.#owned.get(this.#owners[slab]!)?.[group];
+    const own = this.#partialOf.get(this.#openedFor[slab]!)?.[group];
     if (isPartial) own?.add(slab);
     else own?.delete(slab);
     if (this.#partial.has(slab) === isPartial) return;

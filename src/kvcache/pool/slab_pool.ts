@@ -5,7 +5,7 @@ import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { BlockRemap, type IdChange } from "./block_remap.ts";
 import { addMark, dropMark, dropReference, MARK, REFERENCE } from "./block_state.ts";
 import { FreeStacks } from "./free_stacks.ts";
-import { type Demand, type Need, outOfBlocks, type Pool } from "./pool.ts";
+import { type Demand, outOfBlocks, type Pool, type RoomQuery } from "./pool.ts";
 import { checkSlabs, type SlabBlocks } from "./slab_audit.ts";
 import { SlabGroups } from "./slab_groups.ts";
 
@@ -18,7 +18,7 @@ import { SlabGroups } from "./slab_groups.ts";
  * Here are the references and marks of blocks, and which of a slab's are free; {@link SlabGroups}
  * has the slabs. What is taken is the first of these that there is:
  *
- *     1. a free block in a slab that was opened for the same owner and group
+ *     1. a free block in a slab that was opened for the same sequence and group
  *     2. a free slab
  *     3. what becomes a free slab as idle blocks are evicted
  *     4. a free block in any slab of the group, be it after evictions
@@ -79,12 +79,12 @@ export class SlabPool implements Pool {
     return Math.floor(id / this.#room) * this.#perSlab[group]! + id % this.#room;
   }
 
-  numSlabsFor(counts: Demand): number {
-    return counts.reduce((sum, count, group) => sum + ceilDiv(count, this.#perSlab[group]!), 0);
+  numSlabsFor(demand: Demand): number {
+    return demand.reduce((sum, count, group) => sum + ceilDiv(count, this.#perSlab[group]!), 0);
   }
 
-  countMissing({ counts, hits = [], numKept = 0 }: Need): number {
-    const numInUsed = counts.map((_, group) => this.#slabs.numInUsed(group));
+  countMissing({ demand, hits = [], numHeadroomSlabs = 0 }: RoomQuery): number {
+    const numInUsed = demand.map((_, group) => this.#slabs.numInUsed(group));
     const held = new Set<number>();
     for (const id of hits) {
       if (!this.isIdle(id)) continue;
@@ -97,8 +97,8 @@ export class SlabPool implements Pool {
       }
       numInUsed[group]!--;
     }
-    const numNeeded = this.#slabs.countNeeded(counts, numInUsed).reduce((a, b) => a + b, 0);
-    return numNeeded + numKept + held.size - this.numFree - this.numIdle;
+    const numNeeded = this.#slabs.countNeeded(demand, numInUsed).reduce((a, b) => a + b, 0);
+    return numNeeded + numHeadroomSlabs + held.size - this.numFree - this.numIdle;
   }
 
   retain(ids: readonly BlockId[]): void {
@@ -133,21 +133,21 @@ export class SlabPool implements Pool {
   }
 
   /** A group opens more slabs than it needs only while enough are left for the other groups. */
-  take(counts: Demand, owner: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
-    const numMissing = this.countMissing({ counts });
-    if (numMissing > 0) throw new OutOfBlocksError(this.numSlabsFor(counts), this.numFree);
-    const numInUsed = counts.map((_, group) => this.#slabs.numInUsed(group));
-    const numNeeded = this.#slabs.countNeeded(counts, numInUsed);
-    // The only owner fills slabs in use first, so that it can have every block of the pool.
-    let numSpare = this.#slabs.isAlone(owner) ? 0 : -numMissing;
-    const taken = counts.map((count, group) => {
+  take(demand: Demand, sequence: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
+    const numMissing = this.countMissing({ demand });
+    if (numMissing > 0) throw new OutOfBlocksError(this.numSlabsFor(demand), this.numFree);
+    const numInUsed = demand.map((_, group) => this.#slabs.numInUsed(group));
+    const numNeeded = this.#slabs.countNeeded(demand, numInUsed);
+    // The only sequence fills slabs in use first, so that it can have every block of the pool.
+    let numSpare = this.#slabs.isAlone(sequence) ? 0 : -numMissing;
+    const taken = demand.map((count, group) => {
       const ids: BlockId[] = [];
       let numSlabs = numNeeded[group]! + numSpare;
       while (ids.length < count) {
-        let slab = this.#slabs.ownPartial(owner, group);
+        let slab = this.#slabs.ownPartial(sequence, group);
         if (slab === undefined && numSlabs > 0) {
           while (this.numFree === 0) evict();
-          slab = this.#open(group, owner);
+          slab = this.#open(group, sequence);
           numSlabs--;
         }
         if (slab === undefined) break;
@@ -157,13 +157,13 @@ export class SlabPool implements Pool {
       return ids;
     });
     taken.forEach((ids, group) => {
-      while (ids.length < counts[group]!) ids.push(this.#takeAny(group, evict));
+      while (ids.length < demand[group]!) ids.push(this.#takeAny(group, evict));
     });
     return taken;
   }
 
-  forgetOwner(owner: SequenceId): void {
-    this.#slabs.forgetOwner(owner);
+  forgetSequence(sequence: SequenceId): void {
+    this.#slabs.forgetSequence(sequence);
   }
 
   /** Slabs move whole. */
@@ -215,9 +215,11 @@ export class SlabPool implements Pool {
     return { used, idle, free: numBlocks - used - idle, stacked };
   }
 
-  /** Gives a free slab to `group`, for `owner`. It is used or free again before anything else. */
-  #open(group: number, owner: SequenceId): number {
-    const slab = this.#slabs.open(group, owner);
+  /**
+   * Gives a free slab to `group`, for `sequence`. It is used or free again before anything else.
+   */
+  #open(group: number, sequence: SequenceId): number {
+    const slab = this.#slabs.open(group, sequence);
     this.#stacks.fill(slab, this.#perSlab[group]!);
     return slab;
   }

@@ -26,7 +26,7 @@ export function checkCache(cache: AuditedCache): void {
   tree.checkIntegrity();
   columns?.checkIntegrity();
   entries?.checkIntegrity();
-  let numListed = 0;
+  let numIdleOffPaths = 0;
   for (let id = 0; id < pool.numBlocks; id++) {
     const node = nodeOf(cache, id);
     const isInEntry = entries?.entryOf(id) !== undefined;
@@ -37,17 +37,17 @@ export function checkCache(cache: AuditedCache): void {
     if (node !== undefined && isInEntry) {
       throw new InvariantError(`block ${id} is an encoder's and in the tree`);
     }
-    if (isInEntry && pool.isIdle(id)) numListed++;
+    if (isInEntry && pool.isIdle(id)) numIdleOffPaths++;
     if (node === undefined) continue;
     const isOnPath = idle.isOnPath(id);
     const shouldBe = pool.isIdle(id) && (columns?.isHeld(node) ?? false);
     if (isOnPath !== shouldBe) {
       throw new InvariantError(`block ${id} is among the idle ones on paths, or lacks there`);
     }
-    if (pool.isIdle(id) && !isOnPath) numListed++;
+    if (pool.isIdle(id) && !isOnPath) numIdleOffPaths++;
     checkAbove(cache, node, id);
   }
-  idle.checkIntegrity(numListed);
+  idle.checkIntegrity(numIdleOffPaths);
 }
 
 /** Audit: each node counts the paths it lies on. O(nodes of paths). */

@@ -18,7 +18,7 @@ import type { EncoderEntry, EntryName } from "./encoder_entry.ts";
 export class EncoderEntries {
   readonly #cached: CachedBlocks;
   readonly #entries = new Map<string, EncoderEntry>();
-  readonly #owners = new Map<BlockId, EncoderEntry>();
+  readonly #byBlock = new Map<BlockId, EncoderEntry>();
 
   /** No entries; for the blocks of that cache. */
   constructor(cached: CachedBlocks) {
@@ -27,7 +27,7 @@ export class EncoderEntries {
 
   /** Blocks that belong to entries. */
   get numBlocks(): number {
-    return this.#owners.size;
+    return this.#byBlock.size;
   }
 
   /** The entry of that name; undefined when there is none. */
@@ -37,7 +37,7 @@ export class EncoderEntries {
 
   /** The entry that block `id` belongs to; undefined for one that is no encoder's. */
   entryOf(id: BlockId): EncoderEntry | undefined {
-    return this.#owners.get(id);
+    return this.#byBlock.get(id);
   }
 
   /** Notes that a newly admitted sequence, which holds the entry's blocks by now, has found it. */
@@ -66,8 +66,8 @@ export class EncoderEntries {
     this.#entries.set(text, entry);
     for (const id of blocks) {
       pool.mark(id);
-      this.#owners.set(id, entry);
-      idle.policy.start(id);
+      this.#byBlock.set(id, entry);
+      idle.policy.becomeCached(id);
       if (retention !== undefined) idle.policy.setRetention(id, retention);
     }
     records.tellInputStored(entry);
@@ -87,7 +87,7 @@ export class EncoderEntries {
     if (isTold) records.tellInputRemoved(entry);
     this.#entries.delete(textOf(entry));
     for (const id of entry.blocks) {
-      this.#owners.delete(id);
+      this.#byBlock.delete(id);
       if (pool.isIdle(id)) idle.remove(id);
       pool.unmark(id);
       records.numDropped++;
@@ -96,10 +96,10 @@ export class EncoderEntries {
 
   /** Follows blocks to their new ids. O(blocks of all entries). */
   remap(remap: BlockRemap): void {
-    this.#owners.clear();
+    this.#byBlock.clear();
     for (const entry of this.#entries.values()) {
       entry.blocks = remap.idsOf(entry.blocks);
-      for (const id of entry.blocks) this.#owners.set(id, entry);
+      for (const id of entry.blocks) this.#byBlock.set(id, entry);
     }
   }
 
@@ -111,7 +111,7 @@ export class EncoderEntries {
       numBlocks += entry.blocks.length;
       const numIdle = entry.blocks.filter((id) => pool.isIdle(id)).length;
       invariant(
-        entry.blocks.every((id) => this.#owners.get(id) === entry),
+        entry.blocks.every((id) => this.#byBlock.get(id) === entry),
         `the entry of input ${entry.key} in group ${entry.group} shares a block`,
       );
       invariant(
@@ -120,8 +120,8 @@ export class EncoderEntries {
       );
     }
     invariant(
-      numBlocks === this.#owners.size,
-      `entries have ${numBlocks} blocks, ${this.#owners.size} name one`,
+      numBlocks === this.#byBlock.size,
+      `entries have ${numBlocks} blocks, ${this.#byBlock.size} name one`,
     );
   }
 }

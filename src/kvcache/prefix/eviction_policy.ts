@@ -15,7 +15,7 @@ export type ParentOf = (id: BlockId) => BlockId | undefined;
  */
 export interface EvictionPolicy {
   /** A block has been cached; whatever was known of its id before is void. */
-  start(id: BlockId): void;
+  becomeCached(id: BlockId): void;
   /** Block `id` has taken the place of `before`, and with it what is known of that. Not idle. */
   replace(before: BlockId, id: BlockId): void;
   /**
@@ -25,7 +25,7 @@ export interface EvictionPolicy {
   /** A request asks for its blocks to be kept in this way; the latest wish counts. Not idle. */
   setRetention(id: BlockId, retention: CacheRetention): void;
   /** A block has become idle. */
-  add(id: BlockId, isLeaf: boolean): void;
+  becomeIdle(id: BlockId, isLeaf: boolean): void;
   /** An idle block has lost its last child. */
   becomeLeaf(id: BlockId): void;
   /** An idle block is used again, or gone. */

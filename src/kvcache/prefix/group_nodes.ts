@@ -71,7 +71,7 @@ export class GroupNodes {
     const { pool, columns, idle, records } = this.#cached;
     pool.mark(id);
     columns.set(node, group, id);
-    idle.policy.start(id);
+    idle.policy.becomeCached(id);
     if (retention !== undefined) idle.policy.setRetention(id, retention);
     records.tellStored(node, group, scope);
   }

@@ -39,7 +39,7 @@ export class HitsPerTokenPolicy implements EvictionPolicy {
     });
   }
 
-  start(id: BlockId): void {
+  becomeCached(id: BlockId): void {
     this.#numUses[id] = 1;
     this.#runLengths[id] = 1;
   }
@@ -55,7 +55,7 @@ export class HitsPerTokenPolicy implements EvictionPolicy {
 
   setRetention(): void {}
 
-  add(id: BlockId, isLeaf: boolean): void {
+  becomeIdle(id: BlockId, isLeaf: boolean): void {
     this.#stamps[id] = this.#numEvents++;
     if (!isLeaf) return;
     this.#measureRun(id);

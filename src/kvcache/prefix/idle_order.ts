@@ -32,7 +32,7 @@ export class IdleOrder {
   readonly #groups: readonly CacheSpec[];
   readonly #columns: NodeBlocks | undefined;
   #held: BlockLists | undefined;
-  #numListed = 0;
+  #numIdleOffPaths = 0;
 
   constructor(
     policy: EvictionPolicy,
@@ -48,8 +48,8 @@ export class IdleOrder {
   }
 
   /** Idle blocks on no path. */
-  get numListed(): number {
-    return this.#numListed;
+  get numIdleOffPaths(): number {
+    return this.#numIdleOffPaths;
   }
 
   /** Whether a block is idle on the path of a sequence. */
@@ -60,22 +60,22 @@ export class IdleOrder {
   /** A block has become idle. */
   add(id: BlockId): void {
     const columns = this.#columns;
-    if (columns === undefined) this.policy.add(id, this.#tree.isLeaf(id));
-    else if (!columns.isCached(id)) this.policy.add(id, true); // An encoder's: nothing is below.
+    if (columns === undefined) this.policy.becomeIdle(id, this.#tree.isLeaf(id));
+    else if (!columns.isCached(id)) this.policy.becomeIdle(id, true); // An encoder's: no children.
     else {
       const node = columns.nodeOf(id);
       if (columns.isHeld(node)) return this.#held!.putLast(HELD, id);
       const isFull = this.#groups[columns.groupOf(id)]!.kind === "full";
-      this.policy.add(id, !isFull || this.#tree.isLeaf(node));
+      this.policy.becomeIdle(id, !isFull || this.#tree.isLeaf(node));
     }
-    this.#numListed++;
+    this.#numIdleOffPaths++;
   }
 
   /** An idle block is used again, or gone. */
   remove(id: BlockId): void {
     if (this.#held?.has(id)) return this.#held.remove(id);
     this.policy.remove(id);
-    this.#numListed--;
+    this.#numIdleOffPaths--;
   }
 
   /** Nothing of full attention hangs below an idle block of it any more. */
@@ -85,7 +85,7 @@ export class IdleOrder {
 
   /** The block to evict next; there must be one. */
   next(): BlockId {
-    const id = this.#numListed > 0 ? this.policy.next() : this.#held?.first(HELD);
+    const id = this.#numIdleOffPaths > 0 ? this.policy.next() : this.#held?.first(HELD);
     if (id === undefined) throw new InvariantError("nothing to evict");
     return id;
   }
@@ -97,12 +97,12 @@ export class IdleOrder {
   }
 
   /** Audit, given how many blocks are idle on no path. O(pool). */
-  checkIntegrity(numListed: number): void {
+  checkIntegrity(numIdleOffPaths: number): void {
     this.#held?.checkIntegrity();
     invariant(
-      numListed === this.#numListed,
-      `${numListed} blocks are idle on no path, counted ${this.#numListed}`,
+      numIdleOffPaths === this.#numIdleOffPaths,
+      `${numIdleOffPaths} blocks are idle on no path, counted ${this.#numIdleOffPaths}`,
     );
-    this.policy.checkIntegrity(numListed);
+    this.policy.checkIntegrity(numIdleOffPaths);
   }
 }

@@ -43,7 +43,7 @@ export class LeafEviction implements Eviction {
 
   dropIdle(): void {
     const { idle } = this.#cached;
-    while (idle.numListed > 0) this.#dropLeaf(idle.next());
+    while (idle.numIdleOffPaths > 0) this.#dropLeaf(idle.next());
   }
 
   /** A listener is told of all of them at once, before the first goes. */

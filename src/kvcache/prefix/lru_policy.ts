@@ -20,7 +20,7 @@ export class LruPolicy implements EvictionPolicy {
     this.#lists = new BlockLists(numBlocks, 1);
   }
 
-  start(): void {}
+  becomeCached(): void {}
 
   replace(): void {}
 
@@ -28,7 +28,7 @@ export class LruPolicy implements EvictionPolicy {
 
   setRetention(): void {}
 
-  add(id: BlockId): void {
+  becomeIdle(id: BlockId): void {
     this.#lists.putLast(IDLE, id);
   }
 

@@ -42,7 +42,7 @@ export class NodeEviction implements Eviction {
 
   dropIdle(): void {
     const { idle } = this.#cached;
-    while (idle.numListed > 0) this.#drop(idle.next(), false);
+    while (idle.numIdleOffPaths > 0) this.#drop(idle.next(), false);
   }
 
   /** A listener is told of each block as it goes. */

@@ -7,7 +7,7 @@ import type { BlockId, SequenceId } from "../../core/ids.ts";
 import type { EvictedPrefix } from "../../core/miss_report.ts";
 import { BlockPool } from "../pool/block_pool.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
-import type { BlockSource, Demand, Need, Pool } from "../pool/pool.ts";
+import type { BlockSource, Demand, Pool, RoomQuery } from "../pool/pool.ts";
 import { BlockKeyer } from "./block_key.ts";
 import { checkCache, checkPaths, type PathNodes } from "./cache_audit.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
@@ -226,8 +226,8 @@ export class PrefixCache implements BlockSource {
     return this.#forceMiss ? undefined : this.entries?.find(name);
   }
 
-  countMissing(need: Need): number {
-    return this.#pool.countMissing(need);
+  countMissing(query: RoomQuery): number {
+    return this.#pool.countMissing(query);
   }
 
   /**
@@ -245,10 +245,10 @@ export class PrefixCache implements BlockSource {
     return ids.concat(evicted);
   }
 
-  take(counts: Demand, owner: SequenceId): BlockId[][] {
+  take(demand: Demand, sequence: SequenceId): BlockId[][] {
     const eviction = this.#eviction;
-    if (eviction instanceof LeafEviction) return [this.allocate(counts[0]!)];
-    return this.#pool.take(counts, owner, () => eviction.evictNext());
+    if (eviction instanceof LeafEviction) return [this.allocate(demand[0]!)];
+    return this.#pool.take(demand, sequence, () => eviction.evictNext());
   }
 
   retain(ids: readonly BlockId[]): void {
@@ -299,7 +299,7 @@ export class PrefixCache implements BlockSource {
     }
     this.#pool.mark(id);
     this.#tree.insert(place, tokens, start, id);
-    this.#idle.policy.start(id);
+    this.#idle.policy.becomeCached(id);
     if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
     this.#records.tellStored(id, 0, place.scope);
     return id;
@@ -310,7 +310,7 @@ export class PrefixCache implements BlockSource {
     this.pins.removeAll();
     const numOfNodes = this.columns?.numBlocks ?? this.#tree.numNodes;
     const numMarked = numOfNodes + (this.entries?.numBlocks ?? 0);
-    const numInUse = numMarked - this.#idle.numListed;
+    const numInUse = numMarked - this.#idle.numIdleOffPaths;
     invariant(numInUse === 0, `${numInUse} of ${numMarked} cached blocks are in use`);
     const before = this.#records.numDropped;
     this.#eviction.dropIdle();

@@ -58,7 +58,7 @@ export class RetentionPolicy implements EvictionPolicy {
     });
   }
 
-  start(id: BlockId): void {
+  becomeCached(id: BlockId): void {
     this.#revert(id);
   }
 
@@ -74,7 +74,7 @@ export class RetentionPolicy implements EvictionPolicy {
     this.#expiries[id] = durationMs === undefined ? NEVER : this.#expiryAfter(durationMs);
   }
 
-  add(id: BlockId, isLeaf: boolean): void {
+  becomeIdle(id: BlockId, isLeaf: boolean): void {
     if (this.#numEvents > this.#limits.maxStamp) this.#renumber();
     this.#stamps[id] = this.#numEvents++;
     if (isLeaf) this.becomeLeaf(id);

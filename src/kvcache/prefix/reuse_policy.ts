@@ -47,7 +47,7 @@ export class ReusePolicy implements EvictionPolicy {
     );
   }
 
-  start(id: BlockId): void {
+  becomeCached(id: BlockId): void {
     this.#kinds[id] = 0;
     this.#waits[id] = NaN;
   }
@@ -68,7 +68,7 @@ export class ReusePolicy implements EvictionPolicy {
 
   setRetention(): void {}
 
-  add(id: BlockId, isLeaf: boolean): void {
+  becomeIdle(id: BlockId, isLeaf: boolean): void {
     this.#stamps[id] = this.#numEvents++;
     this.#waits[id] = this.#now();
     if (isLeaf) this.becomeLeaf(id);

@@ -31,7 +31,7 @@ export class SlruPolicy implements EvictionPolicy {
     this.#maxNumProtected = Math.floor(PROTECTED_SHARE * numBlocks);
   }
 
-  start(id: BlockId): void {
+  becomeCached(id: BlockId): void {
     this.#wasHit[id] = 0;
   }
 
@@ -45,7 +45,7 @@ export class SlruPolicy implements EvictionPolicy {
 
   setRetention(): void {}
 
-  add(id: BlockId): void {
+  becomeIdle(id: BlockId): void {
     this.#lists.putLast(this.#wasHit[id] === 1 ? PROTECTED : PROBATION, id);
     this.#demote();
   }

@@ -37,7 +37,7 @@ export class TailLruPolicy implements EvictionPolicy {
     this.#numBelow = new Uint32Array(numBlocks);
   }
 
-  start(id: BlockId): void {
+  becomeCached(id: BlockId): void {
     this.#numBelow[id] = 0;
   }
 
@@ -49,7 +49,7 @@ export class TailLruPolicy implements EvictionPolicy {
 
   setRetention(): void {}
 
-  add(id: BlockId): void {
+  becomeIdle(id: BlockId): void {
     const numBelow = this.#numBelow[id]!;
     const parent = this.#parentOf(id);
     // Children become idle before their parents, so a tail has only tails below it.

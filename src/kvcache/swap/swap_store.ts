@@ -51,8 +51,8 @@ export interface SwappedSequence {
  * The first tier below the device: which place of host memory holds which block of which preempted
  * sequence. The memory itself is the runner's.
  *
- *     preempt  -> store -> outs of the next plan: copied before anything is written
- *     readmit  -> load  -> ins of the next plan: copied back before anything is read
+ *     preempt  -> store -> take().outs: the next step copies them before it writes anything
+ *     readmit  -> load  -> take().ins: the next step copies them back before it reads anything
  *     end, reset, no use for it -> drop, at once
  *
  * Its pool is one like the device's, cut for the same groups, and each block in it has one
@@ -106,13 +106,13 @@ export class SwapStore {
   }
 
   /** Bytes of so many blocks of each group. */
-  bytesOf(counts: Demand): number {
-    return bytesOfBlocks(this.#space, counts);
+  bytesOf(demand: Demand): number {
+    return bytesOfBlocks(this.#space, demand);
   }
 
   /** Whether there is room for so many more blocks. */
-  fits(counts: Demand): boolean {
-    return this.#pool.countMissing({ counts }) <= 0;
+  fits(demand: Demand): boolean {
+    return this.#pool.countMissing({ demand }) <= 0;
   }
 
   find(id: SequenceId): SwappedSequence | undefined {
@@ -122,18 +122,23 @@ export class SwapStore {
   /** Has blocks of sequence `id`, for which there is room, copied by the next plan. */
   store(id: SequenceId, { numTokens, numSkipped, entries }: SwapContents): void {
     invariant(!this.#sequences.has(id), `sequence ${id} is in host memory already`);
-    const counts = entries.map(({ length }) => length);
-    const places = this.#pool.take(counts, id);
+    const demand = entries.map(({ length }) => length);
+    const places = this.#pool.take(demand, id);
     const blocks = entries.flatMap((ofGroup, group) =>
       ofGroup.map(({ index, block }, i) => {
         const place = places[group]![i]!;
-        this.#outs.push({ sequenceId: id, group, block, slot: this.#pool.idInGroup(place, group) });
+        this.#outs.push({
+          sequenceId: id,
+          group,
+          block,
+          hostBlock: this.#pool.idInGroup(place, group),
+        });
         return { index, group, place };
       })
     );
     this.#sequences.set(id, { numTokens, numSkipped, blocks });
     this.#counts.numSwappedOutBlocks += blocks.length;
-    this.#counts.swappedOutBytes += this.bytesOf(counts);
+    this.#counts.swappedOutBytes += this.bytesOf(demand);
   }
 
   /**
@@ -149,15 +154,15 @@ export class SwapStore {
     for (const { group, index, place } of blocks) {
       const block = target(group, index);
       if (block === undefined) continue;
-      const slot = this.#pool.idInGroup(place, group);
-      this.#ins.push({ sequenceId: id, group, block, slot });
+      const hostBlock = this.#pool.idInGroup(place, group);
+      this.#ins.push({ sequenceId: id, group, block, hostBlock });
       counts[group]!++;
     }
     // Their places stay until the step that reads them is done.
     this.#loading.push(...blocks.map(({ place }) => place));
     this.#loadingIds.add(id);
     this.#sequences.delete(id);
-    this.#pool.forgetOwner(id);
+    this.#pool.forgetSequence(id);
     const numBlocks = counts.reduce((sum, count) => sum + count, 0);
     const bytes = this.bytesOf(counts);
     this.#counts.numSwappedInBlocks += numBlocks;
@@ -181,7 +186,7 @@ export class SwapStore {
     const swapped = this.#sequences.get(id);
     if (swapped === undefined) return;
     this.#pool.release(swapped.blocks.map(({ place }) => place));
-    this.#pool.forgetOwner(id);
+    this.#pool.forgetSequence(id);
     this.#sequences.delete(id);
     this.#outs = this.#outs.filter(({ sequenceId }) => sequenceId !== id);
   }
@@ -198,7 +203,7 @@ export class SwapStore {
 
   /** Hands the copies out to the next step. */
   take(): { readonly outs: readonly BlockSwap[]; readonly ins: readonly BlockLoad[] } {
-    const outs = this.#outs.map(({ group, block, slot }) => ({ group, block, slot }));
+    const outs = this.#outs.map(({ group, block, hostBlock }) => ({ group, block, hostBlock }));
     const ins = this.#ins;
     this.#outs = [];
     this.#ins = [];

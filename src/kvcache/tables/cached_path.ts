@@ -42,7 +42,7 @@ export class CachedPath implements SequencePath {
   }
 
   /** Up to the first block of which the tree has a duplicate. */
-  extend([table]: BlockTables, tokens: Uint32Array, numComputed: number): void {
+  publish([table]: BlockTables, tokens: Uint32Array, numComputed: number): void {
     this.#tokens = tokens;
     this.#numFull = Math.floor(numComputed / this.#cache.blockSize);
     if (this.#isForgotten) return;

@@ -29,7 +29,7 @@ export interface PlannedInput {
 export interface InputPlan {
   readonly planned: readonly PlannedInput[];
   /** Blocks to take, per group. */
-  readonly counts: Demand;
+  readonly demand: Demand;
   /** Cached blocks that it will hold. */
   readonly hits: readonly BlockId[];
 }
@@ -52,7 +52,7 @@ export interface InputPlanContext {
 export function planInputs(inputs: readonly EncoderInput[], context: InputPlanContext): InputPlan {
   const { groups, blockSize, numCachedTokens, scope, find } = context;
   const planned: PlannedInput[] = [];
-  const counts = groups.map(() => 0);
+  const demand = groups.map(() => 0);
   for (const input of latestOfEach(inputs)) {
     groups.forEach((cache, group) => {
       if (cache.kind !== "encoder") return;
@@ -60,10 +60,10 @@ export function planInputs(inputs: readonly EncoderInput[], context: InputPlanCo
       const isPassed = cache.lifetime === "placeholders" && input.placeholderEnd <= numCachedTokens;
       const entry = isPassed ? undefined : find({ group, scope, key: input.key });
       planned.push({ input, group, entry, numBlocks, isPassed });
-      if (!isPassed && entry === undefined) counts[group]! += numBlocks;
+      if (!isPassed && entry === undefined) demand[group]! += numBlocks;
     });
   }
-  return { planned, counts, hits: planned.flatMap(({ entry }) => entry?.blocks ?? []) };
+  return { planned, demand, hits: planned.flatMap(({ entry }) => entry?.blocks ?? []) };
 }
 
 /** Blocks that the outputs for `inputs` fill, per group. */
@@ -74,7 +74,7 @@ export function inputDemand(
 ): Demand {
   const scope = "";
   const find = () => undefined;
-  return planInputs(inputs, { groups, blockSize, numCachedTokens: 0, scope, find }).counts;
+  return planInputs(inputs, { groups, blockSize, numCachedTokens: 0, scope, find }).demand;
 }
 
 /**

@@ -17,7 +17,7 @@ export interface ForkPlan {
   readonly shared: BlockTables;
   /** Per group, the block to copy into the first that is taken; undefined where there is none. */
   readonly copied: readonly (BlockId | undefined)[];
-  readonly counts: Demand;
+  readonly demand: Demand;
 }
 
 /**
@@ -52,8 +52,8 @@ export function planFork(
       copied.push(last);
     }
   }
-  const counts = admissionDemand(groups, numTokens, numBlocks * blockSize, grain);
-  return { shared, copied, counts };
+  const demand = admissionDemand(groups, numTokens, numBlocks * blockSize, grain);
+  return { shared, copied, demand };
 }
 
 /** The shared part of a table; undefined if a block of it is dead that the fork reads. */

@@ -112,7 +112,7 @@ export class GroupPath implements SequencePath {
     this.#movingSnapshots = [];
   }
 
-  extend(tables: BlockTables, tokens: Uint32Array, numComputed: number): void {
+  publish(tables: BlockTables, tokens: Uint32Array, numComputed: number): void {
     this.#tokens = tokens;
     this.#numFull = Math.floor(numComputed / this.#cache.blockSize);
     this.#tails.moveTo(this.#numFull);

@@ -20,7 +20,7 @@ export interface SequencePath {
    * Makes blocks of `tables` findable that the first `numComputed` of `tokens` fill; `tokens` is
    * kept and must not change in that range. O(blocks that become findable).
    */
-  extend(tables: BlockTables, tokens: Uint32Array, numComputed: number): void;
+  publish(tables: BlockTables, tokens: Uint32Array, numComputed: number): void;
   /** Frees what no later hit can need of those that its tables have let go. */
   dropPassed(): void;
   /**

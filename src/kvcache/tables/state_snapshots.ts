@@ -70,9 +70,9 @@ export class StateSnapshots {
     { node, group, path }: { node: NodeId; group: number; path: GroupPath },
   ): void {
     if (this.#cache.columns!.blockOf(node, group) !== NO_BLOCK) return;
-    const counts = tables.map((_, other) => other === group ? 1 : 0);
-    if (this.#cache.countMissing({ counts }) > 0) return;
-    const to = this.#cache.take(counts, id)[group]![0]!;
+    const demand = tables.map((_, other) => other === group ? 1 : 0);
+    if (this.#cache.countMissing({ demand }) > 0) return;
+    const to = this.#cache.take(demand, id)[group]![0]!;
     // Making room may have cost the path a node, be it this one.
     if (!this.#cache.has(node)) return this.#cache.release([to]);
     this.#cache.groupNodes!.setBlock({ node, group, id: to }, path.caching);

@@ -28,7 +28,7 @@ export interface FullBlock {
  *
  * One tail is that of the last block boundary; it moves along, and is that of the answer at the
  * end. The others are those of lengths that are kept. A block that leaves the last tail it is in is
- * free at once. Chunks have tails as windows do.
+ * free at once. Attention chunks have tails as windows do.
  */
 export class WindowTails {
   readonly #cache: PrefixCache;

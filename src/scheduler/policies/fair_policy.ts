@@ -98,8 +98,8 @@ class CreditTurns extends ShareTurns {
   protected nextShare(): Share | undefined {
     const waiting = this.shares.filter((share) => this.firstOf(share) !== undefined);
     if (waiting.length === 0) return undefined;
-    const highest = Math.max(...waiting.map((share) => this.firstOf(share)!.priority));
-    const rivals = waiting.filter((share) => this.firstOf(share)!.priority === highest);
+    const highest = Math.max(...waiting.map((share) => this.firstOf(share)!.ownerPriority));
+    const rivals = waiting.filter((share) => this.firstOf(share)!.ownerPriority === highest);
     this.#payOut(rivals);
     return rivals.reduce((best, share) => this.#compare(share, best) < 0 ? share : best);
   }

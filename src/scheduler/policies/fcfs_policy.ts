@@ -40,7 +40,7 @@ class OwnerTurns extends ShareTurns {
       const first = this.firstOf(share);
       if (first === undefined) continue;
       const rival = best && this.firstOf(best)!;
-      const order = rival === undefined ? -1 : rival.priority - first.priority ||
+      const order = rival === undefined ? -1 : rival.ownerPriority - first.ownerPriority ||
         share.numSeats - best!.numSeats || first.id - rival.id;
       if (order < 0) best = share;
     }

@@ -93,7 +93,7 @@ export class LongestPrefixPolicy implements SchedulingPolicy {
       return { group, length: hasAged ? Infinity : cachedLength() };
     });
     return keyed.sort((a, b) =>
-      b.group.priority - a.group.priority || compareLengths(b.length, a.length) ||
+      b.group.ownerPriority - a.group.ownerPriority || compareLengths(b.length, a.length) ||
       a.group.id - b.group.id
     ).map(({ group }) => group);
   }

@@ -13,24 +13,24 @@ import type { SchedulingPolicy } from "./scheduling_policy.ts";
 export class PriorityPolicy implements SchedulingPolicy {
   takeTurns({ preempted, shares }: WaitingGroups): AdmissionTurns {
     return new ListedTurns(() =>
-      [...preempted, ...[...shares()].flatMap(({ waiting }) => waiting)].sort(byUrgency)
+      [...preempted, ...[...shares()].flatMap(({ waiting }) => waiting)].sort(byPriority)
     );
   }
 
   order(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
-    return running.toSorted(byUrgency);
+    return running.toSorted(byPriority);
   }
 
   outranks(waiting: SequenceGroup, running: SequenceGroup): boolean {
-    return urgencyOrder(waiting, running) < 0;
+    return comparePriorities(waiting, running) < 0;
   }
 }
 
 /** Negative where `a` is more urgent, 0 where both are as urgent. */
-function urgencyOrder(a: SequenceGroup, b: SequenceGroup): number {
-  return b.priority - a.priority || b.urgency - a.urgency;
+function comparePriorities(a: SequenceGroup, b: SequenceGroup): number {
+  return b.ownerPriority - a.ownerPriority || b.requestPriority - a.requestPriority;
 }
 
-function byUrgency(a: SequenceGroup, b: SequenceGroup): number {
-  return urgencyOrder(a, b) || a.id - b.id;
+function byPriority(a: SequenceGroup, b: SequenceGroup): number {
+  return comparePriorities(a, b) || a.id - b.id;
 }

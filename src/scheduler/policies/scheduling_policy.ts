@@ -31,8 +31,8 @@ export interface SchedulingPolicy {
  */
 export function orderByShares(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
   const first = running[0];
-  const isPlain = running.every(({ owner, priority }) =>
-    owner === first!.owner && priority === first!.priority
+  const isPlain = running.every(({ owner, ownerPriority }) =>
+    owner === first!.owner && ownerPriority === first!.ownerPriority
   );
   if (isPlain) return running;
   const numOf = new Map<SequenceGroup["owner"], number>();
@@ -41,6 +41,8 @@ export function orderByShares(running: readonly SequenceGroup[]): readonly Seque
     numOf.set(group.owner, place + 1);
     return { group, place, i };
   });
-  places.sort((a, b) => b.group.priority - a.group.priority || a.place - b.place || a.i - b.i);
+  places.sort((a, b) =>
+    b.group.ownerPriority - a.group.ownerPriority || a.place - b.place || a.i - b.i
+  );
   return places.map(({ group }) => group);
 }

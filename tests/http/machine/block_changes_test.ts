@@ -24,7 +24,7 @@ const maps: fc.Arbitrary<BlockMap> = fc.array(
   for (const { length, state, holders, owner } of spans) {
     map.states.fill(state, at, at + length);
     map.holders.fill(holders, at, at + length);
-    map.owners.fill(owner, at, at + length);
+    map.firstHolders.fill(owner, at, at + length);
     at += length;
   }
   return map;
@@ -56,8 +56,8 @@ Deno.test("A pool of 100,000 blocks in runs takes few bytes, and at worst 7 for 
   for (let block = 0; block < numBlocks; block++) {
     const sequence = Math.floor(block / 250);
     for (const map of [inRuns, scattered]) map.holders[block] = 1;
-    inRuns.owners[block] = sequence;
-    scattered.owners[block] = block % 9999;
+    inRuns.firstHolders[block] = sequence;
+    scattered.firstHolders[block] = block % 9999;
   }
   assert(encodeChanges(emptyMap(numBlocks), inRuns).length < 4000);
   assert(encodeChanges(emptyMap(numBlocks), scattered).length <= 7 * numBlocks);

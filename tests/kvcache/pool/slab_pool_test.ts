@@ -18,11 +18,11 @@ Deno.test("SlabPool gives an owner the rest of its slabs before others are opene
 
 Deno.test("SlabPool takes all or nothing, and counts what is missing in slabs", () => {
   const pool = new SlabPool(2, [3, 1]);
-  assertEquals(pool.countMissing({ counts: [4, 1] }), 1);
+  assertEquals(pool.countMissing({ demand: [4, 1] }), 1);
   assertThrows(() => pool.take([4, 1], 1), OutOfBlocksError);
   assertEquals(pool.numFree, 2);
   assertEquals(pool.take([3, 1], 1).map((ids) => ids.length), [3, 1]);
-  assertEquals([pool.numFree, pool.countMissing({ counts: [1, 0] })], [0, 1]);
+  assertEquals([pool.numFree, pool.countMissing({ demand: [1, 0] })], [0, 1]);
 });
 
 Deno.test("SlabPool frees a slab with the last of its blocks, and any group may have it then", () => {
@@ -58,7 +58,7 @@ Deno.test("SlabPool says exactly what it can give, and conserves blocks, over 20
   const steps = fc.array(
     fc.record({
       verb: fc.constantFrom("take", "take", "release", "idle", "retain", "unmark", "forget"),
-      counts: fc.tuple(fc.nat(4), fc.nat(3)),
+      demand: fc.tuple(fc.nat(4), fc.nat(3)),
       owner: fc.nat(3),
       pick: fc.nat(50),
     }),
@@ -70,19 +70,19 @@ Deno.test("SlabPool says exactly what it can give, and conserves blocks, over 20
       const used: BlockId[] = [];
       const idle: BlockId[] = [];
       const takeOut = (list: BlockId[], pick: number) => list.splice(pick % list.length, 1)[0]!;
-      for (const { verb, counts, owner, pick } of history) {
+      for (const { verb, demand, owner, pick } of history) {
         numSteps++;
         if (verb === "take") {
           const evict = () => pool.unmark(idle.shift()!);
-          if (pool.countMissing({ counts }) > 0) {
-            assertThrows(() => pool.take(counts, owner, evict), OutOfBlocksError);
+          if (pool.countMissing({ demand }) > 0) {
+            assertThrows(() => pool.take(demand, owner, evict), OutOfBlocksError);
             numRefused++;
           } else {
-            const taken = pool.take(counts, owner, evict);
-            assertEquals(taken.map((ids) => ids.length), [...counts]);
+            const taken = pool.take(demand, owner, evict);
+            assertEquals(taken.map((ids) => ids.length), [...demand]);
             used.push(...taken.flat());
           }
-        } else if (verb === "forget") pool.forgetOwner(owner);
+        } else if (verb === "forget") pool.forgetSequence(owner);
         else if ((verb === "release" || verb === "idle") && used.length > 0) {
           const id = takeOut(used, pick);
           if (verb === "idle") pool.mark(id);

@@ -21,7 +21,7 @@ function drain(policy: EvictionPolicy, count: number): number[] {
 }
 
 function idle(policy: EvictionPolicy, ...ids: number[]): void {
-  for (const id of ids) policy.add(id, true);
+  for (const id of ids) policy.becomeIdle(id, true);
 }
 
 Deno.test("LruPolicy evicts in the order of last use", () => {
@@ -35,7 +35,7 @@ Deno.test("LruPolicy evicts in the order of last use", () => {
 
 Deno.test("SlruPolicy evicts what was never hit first, and bounds what it protects", () => {
   const policy = createEvictionPolicy("slru", 5, PARTS);
-  for (const id of [0, 1, 2, 3]) policy.start(id);
+  for (const id of [0, 1, 2, 3]) policy.becomeCached(id);
   for (const id of [0, 1]) policy.hit(id);
   idle(policy, 0, 1, 2, 3);
   policy.checkIntegrity(4);
@@ -44,7 +44,7 @@ Deno.test("SlruPolicy evicts what was never hit first, and bounds what it protec
   idle(policy, 4, 3, 2, 1, 0);
   policy.checkIntegrity(5);
   policy.remove(3);
-  policy.start(3);
+  policy.becomeCached(3);
   idle(policy, 3);
   // Four of five may be protected: block 4 fell out, and 3 holds something else by then.
   assertEquals(drain(policy, 5), [4, 3, 2, 1, 0]);
@@ -65,7 +65,7 @@ Deno.test("SlruPolicy lets a block that fell out of the protected segment earn i
 
 Deno.test("RetentionPolicy evicts by priority, then by last use; the default is 35", () => {
   const policy = createEvictionPolicy("priority", 6, PARTS);
-  for (const id of [0, 1, 2, 3, 4, 5]) policy.start(id);
+  for (const id of [0, 1, 2, 3, 4, 5]) policy.becomeCached(id);
   policy.setRetention(0, { priority: 90 });
   policy.setRetention(1, { priority: 0 });
   policy.setRetention(2, { priority: 36 });
@@ -78,7 +78,7 @@ Deno.test("RetentionPolicy evicts by priority, then by last use; the default is 
 Deno.test("RetentionPolicy lets a priority that has expired revert to 35, up or down (S131-S137)", () => {
   let now = 0;
   const policy = createEvictionPolicy("priority", 4, { ...PARTS, now: () => now });
-  for (const id of [0, 1, 2, 3]) policy.start(id);
+  for (const id of [0, 1, 2, 3]) policy.becomeCached(id);
   policy.setRetention(0, { priority: 100, durationMs: 10 });
   policy.setRetention(1, { priority: 0, durationMs: 10 });
   policy.setRetention(2, { priority: 50 });
@@ -94,8 +94,8 @@ Deno.test("RetentionPolicy keeps a parent until its children are gone, whatever 
   const policy = createEvictionPolicy("priority", 2, PARTS);
   policy.setRetention(0, { priority: 0 });
   policy.setRetention(1, { priority: 100 });
-  policy.add(1, true);
-  policy.add(0, false);
+  policy.becomeIdle(1, true);
+  policy.becomeIdle(0, false);
   assertEquals(policy.next(), 1);
   policy.remove(1);
   policy.becomeLeaf(0);
@@ -105,8 +105,8 @@ Deno.test("RetentionPolicy keeps a parent until its children are gone, whatever 
 Deno.test("RetentionPolicy forgets the priority of what a block held before", () => {
   const policy = createEvictionPolicy("priority", 2, PARTS);
   policy.setRetention(0, { priority: 100 });
-  policy.start(0);
-  policy.start(1);
+  policy.becomeCached(0);
+  policy.becomeCached(1);
   idle(policy, 0, 1);
   assertEquals(policy.next(), 0);
 });
@@ -131,12 +131,12 @@ Deno.test("RetentionPolicy counts in 32 bits: what starts anew changes no victim
         if (verb === "wait") now += waitedMs;
         else if (verb === "idle" && !idle.has(id)) {
           for (const policy of both) {
-            policy.start(id);
+            policy.becomeCached(id);
             policy.setRetention(
               id,
               durationMs === undefined ? { priority } : { priority, durationMs },
             );
-            policy.add(id, true);
+            policy.becomeIdle(id, true);
           }
           idle.add(id);
         } else if (verb === "use" && idle.delete(id)) both.forEach((policy) => policy.remove(id));
@@ -160,12 +160,12 @@ Deno.test("HitsPerTokenPolicy evicts the long run that was used as often as a sh
   const parents = new Map([[1, 0], [2, 1]]);
   const parts = { ...PARTS, parentOf: (id: number) => parents.get(id) };
   const policy = createEvictionPolicy("hits-per-token", 4, parts);
-  for (const id of [0, 1, 2, 3]) policy.start(id);
+  for (const id of [0, 1, 2, 3]) policy.becomeCached(id);
   // Once each: 1/1 for the short one, though idle longest, and 1/3 for each of the others.
-  policy.add(3, true);
-  policy.add(2, true);
-  policy.add(1, false);
-  policy.add(0, false);
+  policy.becomeIdle(3, true);
+  policy.becomeIdle(2, true);
+  policy.becomeIdle(1, false);
+  policy.becomeIdle(0, false);
   policy.checkIntegrity(4);
   assertEquals(policy.next(), 2);
   policy.remove(2);
@@ -181,13 +181,13 @@ Deno.test("TailLruPolicy evicts the ends of paths, and makes no new end of what 
   const parents = new Map([[1, 0], [2, 1], [3, 2]]);
   const parts = { ...PARTS, parentOf: (id: number) => parents.get(id) };
   const policy = createEvictionPolicy("tail-lru", 5, parts);
-  for (const id of [0, 1, 2, 3, 4]) policy.start(id);
+  for (const id of [0, 1, 2, 3, 4]) policy.becomeCached(id);
   idle(policy, 3, 2, 1, 0, 4);
   policy.checkIntegrity(5);
   assertEquals(drain(policy, 3), [3, 2, 4]);
   // Used again and let go without the end that it had: 1 and 0 are still no tails.
   for (const id of [1, 0]) policy.remove(id);
-  policy.start(4);
+  policy.becomeCached(4);
   idle(policy, 1, 0, 4);
   assertEquals(drain(policy, 3), [4, 1, 0]);
 });
@@ -195,7 +195,7 @@ Deno.test("TailLruPolicy evicts the ends of paths, and makes no new end of what 
 Deno.test("ReusePolicy is LRU until it knows better, and then keeps the kind that comes back", () => {
   let now = 0;
   const policy = createEvictionPolicy("reuse", 4, { ...PARTS, now: () => now });
-  for (const id of [0, 1, 2, 3]) policy.start(id);
+  for (const id of [0, 1, 2, 3]) policy.becomeCached(id);
   idle(policy, 2);
   now = 10;
   idle(policy, 0);
@@ -207,12 +207,12 @@ Deno.test("ReusePolicy is LRU until it knows better, and then keeps the kind tha
     now += 100;
     policy.remove(1);
     policy.hit(1);
-    policy.start(3);
+    policy.becomeCached(3);
     idle(policy, 3);
     now += 1000;
     policy.remove(3);
   }
-  policy.start(3);
+  policy.becomeCached(3);
   idle(policy, 1);
   now += 50;
   idle(policy, 3);
@@ -224,7 +224,7 @@ Deno.test("ReusePolicy is LRU until it knows better, and then keeps the kind tha
 Deno.test("ReusePolicy counts a block that is found while pinned by its wait before", () => {
   let now = 0;
   const policy = createEvictionPolicy("reuse", 100, { ...PARTS, now: () => now });
-  for (let id = 0; id < 100; id++) policy.start(id);
+  for (let id = 0; id < 100; id++) policy.becomeCached(id);
   // Each waits 1 ms until it is pinned, is found much later, and gets its second kind.
   for (let id = 0; id < 50; id++) idle(policy, id);
   now += 1;

@@ -25,15 +25,15 @@ Deno.test("SwapStore hands copies out once, out of the blocks that were given aw
   const { outs, ins } = store.take();
   assertEquals(outs.map(({ group, block }) => [group, block]), [[0, 10], [0, 11], [1, 20]]);
   assertEquals([ins, store.take().outs], [[], []]);
-  const slots = outs.map(({ slot }) => slot);
+  const hostBlocks = outs.map(({ hostBlock }) => hostBlock);
   const loaded = store.load(
     7,
     (group, index) => group === 0 && index === 0 ? undefined : 30 + index,
   );
   assertEquals(loaded, { numBlocks: 2, bytes: 150 });
   assertEquals(store.take().ins, [
-    { sequenceId: 7, group: 0, block: 31, slot: slots[1]! },
-    { sequenceId: 7, group: 1, block: 30, slot: slots[2]! },
+    { sequenceId: 7, group: 0, block: 31, hostBlock: hostBlocks[1]! },
+    { sequenceId: 7, group: 1, block: 30, hostBlock: hostBlocks[2]! },
   ]);
   assertEquals([store.isLoading(7), store.numUsed, store.numSequences], [true, 3, 0]);
   store.checkIntegrity();
@@ -53,8 +53,10 @@ Deno.test("SwapStore gives a slab to one group at a time, and says what fits bes
   assert(!store.fits([2, 0]) && !store.fits([0, 4]), "there are three slabs");
   store.store(2, contents([0, 3]));
   assertEquals(store.numUsed, 3);
-  const slots = store.take().outs.filter(({ group }) => group === 1).map(({ slot }) => slot);
-  assertEquals(new Set(slots).size, 4);
+  const hostBlocks = store.take().outs.filter(({ group }) => group === 1).map(({ hostBlock }) =>
+    hostBlock
+  );
+  assertEquals(new Set(hostBlocks).size, 4);
   store.checkIntegrity();
 });
 

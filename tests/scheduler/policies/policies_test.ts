@@ -51,24 +51,24 @@ Deno.test("fcfs overtakes nobody: with one key, first admissions are in order of
 Deno.test("priority admits the most urgent of those that have come, and of equals the earliest", () => {
   const loads = arrivalsOf(fc.record({
     size: lengths,
-    priority: fc.integer({ min: 0, max: 1 }),
-    urgency: fc.integer({ min: -1, max: 1 }),
+    ownerPriority: fc.integer({ min: 0, max: 1 }),
+    requestPriority: fc.integer({ min: -1, max: 1 }),
   }));
   let numOvertaking = 0;
   fc.assert(
     fc.property(loads, (load) => {
       const arrivals = load.map(({ step, size, ...fields }, i) => ({
         step,
-        request: request(`${i}`, size, { ...fields, owner: `p${fields.priority}` }),
+        request: request(`${i}`, size, { ...fields, owner: `p${fields.ownerPriority}` }),
       }));
       const played = playLoad(arrivals, { ...TIGHT, schedulingPolicy: "priority" });
-      const urgencyOf = (i: number) => 10 * load[i]!.priority + load[i]!.urgency;
+      const priorityOf = (i: number) => 10 * load[i]!.ownerPriority + load[i]!.requestPriority;
       played.admitted.forEach((id, at) => {
         const later = played.admitted.slice(at + 1).filter((other) =>
           other < played.numArrived[at]!
         );
         for (const other of later) {
-          const order = urgencyOf(id) - urgencyOf(other) || other - id;
+          const order = priorityOf(id) - priorityOf(other) || other - id;
           assert(order > 0, `${id} goes before ${other}`);
           if (id > other) numOvertaking++;
         }
@@ -82,9 +82,9 @@ Deno.test("priority admits the most urgent of those that have come, and of equal
 Deno.test("priority gives an urgent request the blocks of the least urgent that runs, which goes on later", () => {
   // Five blocks of 16: the urgent one has to wait for a block, or take it.
   const rig = new SchedulerRig({ numBlocks: 5, blockSize: 16, schedulingPolicy: "priority" });
-  rig.add(request("low", [30, 40], { urgency: -1 }), request("middle", [20, 20]));
+  rig.add(request("low", [30, 40], { requestPriority: -1 }), request("middle", [20, 20]));
   rig.step();
-  rig.add(request("high", [32, 3], { urgency: 3 }));
+  rig.add(request("high", [32, 3], { requestPriority: 3 }));
   assertEquals(chunksOf(rig.step()), [[1, 20, 1], [2, 0, 32]]);
   assertEquals(rig.tokensOf("low").length, 1, "it keeps what it has drawn");
   rig.finish();
@@ -97,9 +97,9 @@ Deno.test("priority gives an urgent request the blocks of the least urgent that 
 
 Deno.test("priority preempts nobody where all that is less urgent would not be enough, nor for an equal", () => {
   const rig = new SchedulerRig({ numBlocks: 8, blockSize: 2, schedulingPolicy: "priority" });
-  rig.add(request("high", [8, 2], { urgency: 1 }), request("low", [2, 2]));
+  rig.add(request("high", [8, 2], { requestPriority: 1 }), request("low", [2, 2]));
   rig.step();
-  rig.add(request("large", [8, 2], { urgency: 1 }));
+  rig.add(request("large", [8, 2], { requestPriority: 1 }));
   assertEquals(chunksOf(rig.step()).map(([id]) => id), [0, 1]);
   assertEquals(rig.scheduler.stats.numPreemptions, 0);
   rig.finish();
@@ -113,11 +113,11 @@ Deno.test("priority preempts nobody while a prompt is computed up to where its s
     schedulingPolicy: "priority",
     prefixCache: {},
   });
-  rig.add(request("low", [1, 20], { urgency: -1 }));
+  rig.add(request("low", [1, 20], { requestPriority: -1 }));
   rig.step();
-  rig.add(request("high", [22, 2], { token: 2, urgency: 2 }));
+  rig.add(request("high", [22, 2], { token: 2, requestPriority: 2 }));
   rig.step();
-  rig.add(request("middle", [2, 2], { token: 3, urgency: 1 }));
+  rig.add(request("middle", [2, 2], { token: 3, requestPriority: 1 }));
   rig.step();
   assertMatch(
     rig.scheduler.describeQueue(),
@@ -131,7 +131,10 @@ Deno.test("priority takes a seat as it takes blocks, and chooses none twice", ()
   const rig = new SchedulerRig({ maxNumSeqs: 2, schedulingPolicy: "priority" });
   rig.add(request("a", [1, 30]), request("b", [1, 30]));
   rig.step();
-  rig.add(request("c", [1, 30], { urgency: 1 }), request("d", [1, 30], { urgency: 2 }));
+  rig.add(
+    request("c", [1, 30], { requestPriority: 1 }),
+    request("d", [1, 30], { requestPriority: 2 }),
+  );
   assertEquals(chunksOf(rig.step()).map(([id]) => id), [0, 3], "the head alone takes a seat");
   assertEquals(chunksOf(rig.step()).map(([id]) => id), [3, 2]);
   assertEquals(rig.scheduler.stats.numPreemptions, 2);
@@ -141,12 +144,12 @@ Deno.test("priority takes a seat as it takes blocks, and chooses none twice", ()
 Deno.test("a priority of a request is refused where the policy is another", () => {
   const rig = new SchedulerRig();
   const { data } = assertThrows(
-    () => rig.add(request("a", [1, 1], { urgency: 1 })),
+    () => rig.add(request("a", [1, 1], { requestPriority: 1 })),
     RequestError,
     "this server schedules by fcfs",
   );
   assertEquals([data.status, data.code, data.param], [400, "unsupported_parameter", "priority"]);
-  rig.add(request("a", [1, 1], { urgency: 0 }));
+  rig.add(request("a", [1, 1], { requestPriority: 0 }));
 });
 
 const CACHED = { ...TIGHT, numBlocks: 30, prefixCache: { policy: "lru" as const } };

@@ -45,7 +45,7 @@ export function awayWords({ state, outage, stalled_seconds }: AwayMessage): Away
           "with the next engine.",
       ...(failures_in_a_row < 2
         ? []
-        : [`${count(failures_in_a_row)} engines were lost in a row${limit}.`]),
+        : [`${count(failures_in_a_row)} engines have failed in a row${limit}.`]),
     ],
   };
 }

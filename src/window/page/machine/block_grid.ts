@@ -118,7 +118,7 @@ function painterOf(
   const byGroup = colours.series.map(pixelOf);
   return (block) => {
     const kind = kindOf(picture, block);
-    const sequence = picture.owners[block]!;
+    const sequence = picture.firstHolders[block]!;
     if (group !== undefined && kind !== "free" && groupOf(picture, block) !== group) {
       return dim[kind]!;
     }

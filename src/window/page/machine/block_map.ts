@@ -146,7 +146,7 @@ function Canvas(props: CanvasProps) {
     drawBlocks(canvas.current!, scene);
   }, [version, size, colours, colouring, owner, group]);
   const { spot, leave, ...handlers } = useSpot(grid, scale, (block) => {
-    const id = picture.owners[block]!;
+    const id = picture.firstHolders[block]!;
     onOwner(id < 0 || id === owner ? undefined : id);
   });
   return html`
@@ -261,7 +261,7 @@ function wordsOf(machine: Machine, block: number): string {
   const where = groups.length > 1 ? `, ${groups[groupOf(picture, block)] ?? "unknown group"}` : "";
   const isFindable = (picture.states[block]! & 1) !== 0 ? ", findable" : "";
   if (kind === "cached") return `${name}: cached, held by nobody${where}`;
-  const id = picture.owners[block]!;
+  const id = picture.firstHolders[block]!;
   const numHolders = picture.holders[block]!;
   const { request_id, index } = sequences.find((row) => row.id === id) ?? {};
   const known = timelines.of(id);

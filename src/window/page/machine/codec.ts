@@ -5,7 +5,7 @@ export interface BlockPicture {
   /** Tables, pins and copies that hold it, at most 255. */
   readonly holders: Uint8Array;
   /** The sequence that was admitted first of those that hold it; -1 for none. */
-  readonly owners: Int32Array;
+  readonly firstHolders: Int32Array;
 }
 
 /** What a block is, in the order of the legend. */
@@ -17,7 +17,7 @@ export function emptyPicture(numBlocks: number): BlockPicture {
   return {
     states: new Uint8Array(numBlocks),
     holders: new Uint8Array(numBlocks),
-    owners: new Int32Array(numBlocks).fill(-1),
+    firstHolders: new Int32Array(numBlocks).fill(-1),
   };
 }
 
@@ -26,7 +26,7 @@ export function emptyPicture(numBlocks: number): BlockPicture {
  * number in groups of 7 bits with the lowest first.
  */
 export function applyChanges(picture: BlockPicture, changes: Uint8Array): void {
-  const { states, holders, owners } = picture;
+  const { states, holders, firstHolders } = picture;
   let at = 0;
   let block = 0;
   const next = () => {
@@ -42,7 +42,7 @@ export function applyChanges(picture: BlockPicture, changes: Uint8Array): void {
     const end = block + next();
     states.fill(next(), block, end);
     holders.fill(next(), block, end);
-    owners.fill(next() - 1, block, end);
+    firstHolders.fill(next() - 1, block, end);
     block = end;
   }
 }

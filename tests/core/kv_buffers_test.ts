@@ -5,9 +5,9 @@ import {
   type GroupMemory,
   groupMemory,
   numSlabsFor,
-  planSlots,
+  planKvBuffers,
   slabBytesOf,
-} from "../../src/core/slot_layout.ts";
+} from "../../src/core/kv_buffers.ts";
 import { runs } from "../support/runs.ts";
 
 const HEADS = { numKvHeads: 1, headDim: 256 };
@@ -22,13 +22,13 @@ function memoryOf(caches: readonly CacheSpec[]): GroupMemory[] {
   return groupMemory(groupLayers(caches), { dtype: "f16" }, sizes);
 }
 
-Deno.test("planSlots() gives each layer of one group a slot, where a slab is a block", () => {
+Deno.test("planKvBuffers() gives each layer of one group a buffer, where a slab is a block", () => {
   for (const kind of ["full", "sliding_window"] as const) {
     const cache = { kind, window: 100, numKvHeads: 2, headDim: 64 } as CacheSpec;
     const groups = groupMemory(groupLayers(layers([6, cache])), { dtype: "int4" }, {
       ...{ numLayers: 6, blockSize: 16 },
     });
-    const { slabBytes, blocksPerSlab, places } = planSlots(groups);
+    const { slabBytes, blocksPerSlab, places } = planKvBuffers(groups);
     // In int4 the first and the last layer are f16: 16 positions of two vectors of 2 x 64.
     assertEquals(slabBytes, [8192, 2304, 2304, 2304, 2304, 8192]);
     assertEquals(blocksPerSlab, [1]);
@@ -36,7 +36,7 @@ Deno.test("planSlots() gives each layer of one group a slot, where a slab is a b
       [...places.entries()].map(([layer, place]) => [layer, place]),
       [
         ...slabBytes.entries(),
-      ].map(([slot, strideBytes]) => [slot, { group: 0, slot, strideBytes, rowBytes: 0 }]),
+      ].map(([buffer, strideBytes]) => [buffer, { group: 0, buffer, strideBytes, offsetBytes: 0 }]),
     );
   }
 });
@@ -44,7 +44,7 @@ Deno.test("planSlots() gives each layer of one group a slot, where a slab is a b
 Deno.test("slabBytesOf() gives the published sizes of Llama-2-7B and Llama-3-70B in f16", () => {
   const tokenBytes = (numLayers: number, numKvHeads: number) => {
     const cache: CacheSpec = { kind: "full", numKvHeads, headDim: 128 };
-    return slabBytesOf(planSlots(memoryOf(layers([numLayers, cache])))) / 16;
+    return slabBytesOf(planKvBuffers(memoryOf(layers([numLayers, cache])))) / 16;
   };
   const contexts = [512, 1024, 2048, 4096, 8192];
   const sizes = contexts.map((numTokens) => numTokens * tokenBytes(32, 32) / 2 ** 20);
@@ -52,10 +52,10 @@ Deno.test("slabBytesOf() gives the published sizes of Llama-2-7B and Llama-3-70B
   assertEquals([tokenBytes(80, 8), 8192 * tokenBytes(80, 8)], [327_680, 2.5 * 2 ** 30]);
 });
 
-Deno.test("planSlots() lays Gemma 3 1B over two slots: 11 and 2 rows, a slab of 2 or 11 blocks", () => {
+Deno.test("planKvBuffers() lays Gemma 3 1B over two buffers: 11 and 2 layers, a slab of 2 or 11 blocks", () => {
   const window: CacheSpec = { kind: "sliding_window", window: 512, ...HEADS };
   const groups = memoryOf(layers([4, { kind: "full", ...HEADS }], [22, window]));
-  const layout = planSlots(groups);
+  const layout = planKvBuffers(groups);
   const block = 16 * 2 * 2 * 256;
   assertEquals(layout.slabBytes, [22 * block, 22 * block]);
   assertEquals(layout.blocksPerSlab, [11, 2]);
@@ -64,14 +64,16 @@ Deno.test("planSlots() lays Gemma 3 1B over two slots: 11 and 2 rows, a slab of 
   assertEquals(numSlabsFor(layout, [12, 3]), 2 + 2);
 });
 
-Deno.test("planSlots() lays Granite 4 micro over four slots: 9 states and 1 layer each", () => {
+Deno.test("planKvBuffers() lays Granite 4 micro over four buffers: 9 states and 1 layer each", () => {
   const state: CacheSpec = { kind: "state", stateBytes: 48 * 64 * 128 * 4 + 3 * 3328 * 4 };
   const full: CacheSpec = { kind: "full", numKvHeads: 8, headDim: 64 };
-  const { slabBytes, blocksPerSlab, places } = planSlots(memoryOf(layers([36, state], [4, full])));
+  const { slabBytes, blocksPerSlab, places } = planKvBuffers(
+    memoryOf(layers([36, state], [4, full])),
+  );
   assertEquals(slabBytes.length, 4);
-  const rows = (group: number, slot: number) =>
-    [...places.values()].filter((place) => place.group === group && place.slot === slot).length;
-  assertEquals([0, 1, 2, 3].map((slot) => [rows(0, slot), rows(1, slot)]), [
+  const numLayers = (group: number, buffer: number) =>
+    [...places.values()].filter((place) => place.group === group && place.buffer === buffer).length;
+  assertEquals([0, 1, 2, 3].map((buffer) => [numLayers(0, buffer), numLayers(1, buffer)]), [
     ...Array.from({ length: 4 }, () => [1, 9]),
   ]);
   assertEquals(blocksPerSlab[1], 1);
@@ -80,18 +82,18 @@ Deno.test("planSlots() lays Granite 4 micro over four slots: 9 states and 1 laye
   assert(strideBytes >= 32_768 && strideBytes < 1.02 * 32_768, `a stride of ${strideBytes} bytes`);
 });
 
-Deno.test("planSlots() takes the number of slots with the least padding where all cost more", () => {
+Deno.test("planKvBuffers() takes the number of buffers with the least padding where all cost more", () => {
   const group = (numLayers: number, first: number) => ({
     layers: Array.from({ length: numLayers }, (_, i) => first + i),
     blockBytes: new Array<number>(numLayers).fill(1600),
   });
-  // Over one slot there is none.
-  assertEquals(planSlots([group(7, 0), group(5, 7)]).slabBytes.length, 1);
-  assertEquals(planSlots([group(13, 0), group(13, 13)]).slabBytes.length, 13);
-  assertThrows(() => planSlots([]), RangeError, "no groups");
+  // Over one buffer there is none.
+  assertEquals(planKvBuffers([group(7, 0), group(5, 7)]).slabBytes.length, 1);
+  assertEquals(planKvBuffers([group(13, 0), group(13, 13)]).slabBytes.length, 13);
+  assertThrows(() => planKvBuffers([]), RangeError, "no groups");
 });
 
-Deno.test("planSlots() never lets two rows of a group overlap, nor a block leave its slab", () => {
+Deno.test("planKvBuffers() never lets two layers of a group overlap, nor a block leave its slab", () => {
   const group = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 12 });
   fc.assert(
     fc.property(fc.array(group, { minLength: 1, maxLength: 4 }), (sizes) => {
@@ -100,16 +102,16 @@ Deno.test("planSlots() never lets two rows of a group overlap, nor a block leave
         layers: bytes.map(() => next++),
         blockBytes: bytes.map((each) => 16 * each),
       }));
-      const layout = planSlots(groups);
+      const layout = planKvBuffers(groups);
       groups.forEach(({ layers, blockBytes }, g) => {
         const ends = new Map<number, number>();
         layers.forEach((layer, i) => {
-          const { group, slot, strideBytes, rowBytes } = layout.places.get(layer)!;
-          assertEquals([group, strideBytes % 16, rowBytes % 16], [g, 0, 0]);
-          assertEquals(rowBytes, ends.get(slot) ?? 0);
-          ends.set(slot, rowBytes + blockBytes[i]!);
-          assert(ends.get(slot)! <= strideBytes, `row of layer ${layer}`);
-          assertEquals(strideBytes * layout.blocksPerSlab[g]!, layout.slabBytes[slot]);
+          const { group, buffer, strideBytes, offsetBytes } = layout.places.get(layer)!;
+          assertEquals([group, strideBytes % 16, offsetBytes % 16], [g, 0, 0]);
+          assertEquals(offsetBytes, ends.get(buffer) ?? 0);
+          ends.set(buffer, offsetBytes + blockBytes[i]!);
+          assert(ends.get(buffer)! <= strideBytes, `layer ${layer}`);
+          assertEquals(strideBytes * layout.blocksPerSlab[g]!, layout.slabBytes[buffer]);
         });
       });
       if (groups.length > 1) assertEquals(new Set(layout.slabBytes).size, 1);

@@ -3,11 +3,11 @@ import { RequestError } from "../../src/core/errors.ts";
 import { fitMaxTokens } from "../../src/http/prompt_limits.ts";
 import {
   checkFits,
-  checkNumSequences,
+  checkQueueable,
   checkQueueHasRoom,
   checkSearchFits,
   checkTokens,
-} from "../../src/scheduler/submission.ts";
+} from "../../src/scheduler/request_checks.ts";
 import { requestOf } from "../support/requests.ts";
 
 const LIMITS = {
@@ -98,9 +98,9 @@ Deno.test("checkQueueHasRoom() says that it is the API key's own queue where the
 
 Deno.test("checkNumSequences() refuses more sequences than may ever wait, with the numbers", () => {
   const [sequence] = requestOf("a", 1).sequences;
-  checkNumSequences({ id: "a", sequences: Array(3).fill(sequence) }, LIMITS);
+  checkQueueable({ id: "a", sequences: Array(3).fill(sequence) }, LIMITS);
   const { data } = assertThrows(
-    () => checkNumSequences({ id: "a", sequences: Array(4).fill(sequence) }, LIMITS),
+    () => checkQueueable({ id: "a", sequences: Array(4).fill(sequence) }, LIMITS),
     RequestError,
   );
   assertEquals([data.status, data.code, data.param], [400, "too_many_sequences", "n"]);

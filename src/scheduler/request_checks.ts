@@ -12,7 +12,7 @@ import {
 import type { SchedulerOptions } from "./scheduler_options.ts";
 
 /** The limits that a request is held against when it is submitted. */
-export interface SubmissionLimits extends
+export interface RequestLimits extends
   PoolSize,
   Pick<
     SchedulerOptions,
@@ -31,22 +31,23 @@ export interface SubmissionLimits extends
  */
 export function checkRequest(
   request: GenerationRequest,
-  limits: SubmissionLimits,
+  limits: RequestLimits,
   policy: SchedulingPolicyName | undefined,
 ): void {
-  checkNumSequences(request, limits);
+  checkQueueable(request, limits);
   checkFits(request, limits);
   checkTokens(request, limits);
   checkSearchFits(request, limits);
-  checkUrgency(request, policy);
+  checkRequestPriority(request, policy);
 }
 
 /**
- * Refuses a request that has more sequences than may ever wait, by their number alone.
+ * Refuses a request that has more sequences than may ever wait, by their number alone. Endpoints
+ * refuse most of these before they tokenize; this check holds for whoever asks.
  *
  * @throws {RequestError} with status 400 and the numbers.
  */
-export function checkNumSequences(request: GenerationRequest, limits: SubmissionLimits): void {
+export function checkQueueable(request: GenerationRequest, limits: RequestLimits): void {
   const { length } = request.sequences;
   const { maxNumQueuedSeqs: limit } = limits;
   if (length <= limit) return;
@@ -62,7 +63,7 @@ export function checkNumSequences(request: GenerationRequest, limits: Submission
  *
  * @throws {RequestError} with the numbers.
  */
-export function checkFits(request: GenerationRequest, limits: SubmissionLimits): void {
+export function checkFits(request: GenerationRequest, limits: RequestLimits): void {
   const { maxModelLen } = limits;
   const numPoolTokens = poolTokens(limits);
   for (const { prompt, params } of request.sequences) {
@@ -89,7 +90,7 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
  */
 export function checkTokens(
   { sequences }: GenerationRequest,
-  { vocabSize = Infinity }: Pick<SubmissionLimits, "vocabSize">,
+  { vocabSize = Infinity }: Pick<RequestLimits, "vocabSize">,
 ): void {
   for (const { prompt } of sequences) {
     const at = prompt.findIndex((token) => token >= vocabSize);
@@ -110,7 +111,7 @@ export function checkTokens(
  *
  * @throws {RequestError} with the numbers.
  */
-export function checkSearchFits(request: GenerationRequest, limits: SubmissionLimits): void {
+export function checkSearchFits(request: GenerationRequest, limits: RequestLimits): void {
   const { beamSearch, sequences } = request;
   if (beamSearch === undefined) return;
   const { width } = beamSearch;
@@ -144,20 +145,20 @@ export function checkSearchFits(request: GenerationRequest, limits: SubmissionLi
  *
  * @throws {RequestError} with status 400.
  */
-function checkUrgency(
-  { urgency = 0 }: GenerationRequest,
+function checkRequestPriority(
+  { requestPriority = 0 }: GenerationRequest,
   policy: SchedulingPolicyName = "fcfs",
 ): void {
-  if (urgency === 0 || policy === "priority") return;
+  if (requestPriority === 0 || policy === "priority") return;
   throw new RequestError(
-    `priority must be 0 or absent, got ${urgency}: this server schedules by ${policy} and not by ` +
+    `priority must be 0 or absent, got ${requestPriority}: this server schedules by ${policy} and not by ` +
       `priority (--scheduling-policy)`,
     { code: "unsupported_parameter", param: "priority" },
   );
 }
 
 /** The limit of a queue, and its speed. */
-export interface QueueLimits extends Pick<SubmissionLimits, "maxNumQueuedSeqs"> {
+export interface QueueLimits extends Pick<RequestLimits, "maxNumQueuedSeqs"> {
   /** Seconds until so many places in the queue of an owner are free. */
   readonly secondsUntil: (numPlaces: number) => number;
 }

@@ -11,27 +11,28 @@ export interface GroupMemory {
   readonly blockBytes: readonly number[];
 }
 
-/** Where a layer's blocks lie: block `id` at byte `id * strideBytes + rowBytes` of its slot. */
+/** Where a layer's part of block `id` is: at byte `id * strideBytes + offsetBytes` of a buffer. */
 export interface LayerPlace {
   /** Index of its cache group. */
   readonly group: number;
-  readonly slot: number;
+  /** Index of its KV buffer. */
+  readonly buffer: number;
   readonly strideBytes: number;
-  readonly rowBytes: number;
+  readonly offsetBytes: number;
 }
 
 /**
- * How the layers of all cache groups lie in a few buffers, the layer slots.
+ * How the layers of all cache groups lie in a few buffers of the device, the pool's KV buffers.
  *
- *     slot 0  | slab 0                    | slab 1                    |  of group A: rows of layers
- *             | A0 A2 A4 | A0 A2 A4 | ... | B0 B2 | B0 B2 | B0 B2 ... |  0, 2, 4; of B: 0 and 2
- *     slot 1  | A1 A3 A5 | A1 A3 A5 | ... | B1 B3 | B1 B3 | B1 B3 ... |
+ *     buffer 0  | slab 0                    | slab 1                    |  group A: layers 0 to 5
+ *               | A0 A2 A4 | A0 A2 A4 | ... | B0 B2 | B0 B2 | B0 B2 ... |  group B: layers 0 to 3
+ *     buffer 1  | A1 A3 A5 | A1 A3 A5 | ... | B1 B3 | B1 B3 | B1 B3 ... |
  *
- * A slab is the same range of every slot and belongs to one group at a time, which cuts it into
- * blocks; in each of these every layer of the group in that slot has a row.
+ * A slab is the same range of every buffer and belongs to one group at a time, which cuts it into
+ * blocks; in each of these every layer of the group in that buffer has a part.
  */
-export interface SlotLayout {
-  /** Bytes of a slab in each slot; the same in all of them where there are several groups. */
+export interface KvBufferLayout {
+  /** Bytes of a slab in each buffer; the same in all of them where there are several groups. */
   readonly slabBytes: readonly number[];
   /** Blocks of each group in a slab. */
   readonly blocksPerSlab: readonly number[];
@@ -39,50 +40,50 @@ export interface SlotLayout {
   readonly places: ReadonlyMap<number, LayerPlace>;
 }
 
-/** Share of a group's memory that may be padding for the sake of more slots. */
+/** Share of a group's memory that may be padding for the sake of more buffers. */
 const MAX_PADDING = 0.02;
 /** Kernels load up to so many bytes at a time. */
 const ALIGN_BYTES = 16;
 
 /**
- * Lays one group's layers each over a slot of its own, where a slab is a block, and several groups
- * over as many slots as cost at most 2 % of padding in the group that has most of it: the more
- * slots, the more memory can be bound. Where no number of slots costs so little, the one with the
- * least padding is taken.
+ * Lays one group's layers each over a buffer of its own, where a slab is a block, and several
+ * groups over as many buffers as cost at most 2 % of padding in the group that has most of it: the
+ * more buffers, the more memory can be bound. Where no number of buffers costs so little, the one
+ * with the least padding is taken.
  *
  * @throws {RangeError} without groups.
  */
-export function planSlots(groups: readonly GroupMemory[]): SlotLayout {
-  if (groups.length === 0) throw new RangeError("Cannot plan slots for no groups");
-  if (groups.length === 1) return slotPerLayer(groups[0]!);
+export function planKvBuffers(groups: readonly GroupMemory[]): KvBufferLayout {
+  if (groups.length === 0) throw new RangeError("Cannot plan buffers for no groups");
+  if (groups.length === 1) return bufferPerLayer(groups[0]!);
   const most = Math.max(...groups.map(({ layers }) => layers.length));
-  let best: { layout: SlotLayout; padding: number } | undefined;
-  for (let numSlots = most; numSlots > 0; numSlots--) {
-    const candidate = layOver(numSlots, groups);
+  let best: { layout: KvBufferLayout; padding: number } | undefined;
+  for (let numBuffers = most; numBuffers > 0; numBuffers--) {
+    const candidate = layOver(numBuffers, groups);
     if (candidate.padding <= MAX_PADDING) return candidate.layout;
     if (best === undefined || candidate.padding < best.padding) best = candidate;
   }
   return best!.layout;
 }
 
-function slotPerLayer({ layers, blockBytes }: GroupMemory): SlotLayout {
+function bufferPerLayer({ layers, blockBytes }: GroupMemory): KvBufferLayout {
   return {
     slabBytes: blockBytes,
     blocksPerSlab: [1],
-    places: new Map(layers.map((layer, slot) => [
+    places: new Map(layers.map((layer, buffer) => [
       layer,
-      { group: 0, slot, strideBytes: blockBytes[slot]!, rowBytes: 0 },
+      { group: 0, buffer, strideBytes: blockBytes[buffer]!, offsetBytes: 0 },
     ])),
   };
 }
 
-/** The groups over so many slots, each layer in the next one, and the largest share of padding. */
+/** The groups over so many buffers, each layer in the next, and the largest share of padding. */
 function layOver(
-  numSlots: number,
+  numBuffers: number,
   groups: readonly GroupMemory[],
-): { layout: SlotLayout; padding: number } {
-  const rows = groups.map((group) => rowsOver(numSlots, group));
-  const sizes = rows.map(({ bytes }) => bytes);
+): { layout: KvBufferLayout; padding: number } {
+  const parts = groups.map((group) => offsetsOver(numBuffers, group));
+  const sizes = parts.map(({ bytes }) => bytes);
   // A state with many layers may be hundreds of blocks: then it is padded to whole ones.
   const maxBlocksPerSlab = Math.max(64, ceilDiv(Math.max(...sizes), Math.min(...sizes)));
   const slabs = planSlabs(sizes, { alignBytes: ALIGN_BYTES, maxBlocksPerSlab });
@@ -90,32 +91,32 @@ function layOver(
   groups.forEach(({ layers }, group) => {
     const { strideBytes } = slabs.cuts[group]!;
     layers.forEach((layer, i) => {
-      const rowBytes = rows[group]!.offsets[i]!;
-      places.set(layer, { group, slot: i % numSlots, strideBytes, rowBytes });
+      const offsetBytes = parts[group]!.offsets[i]!;
+      places.set(layer, { group, buffer: i % numBuffers, strideBytes, offsetBytes });
     });
   });
   const shares = groups.map(({ blockBytes }, group) => {
     const used = blockBytes.reduce((sum, bytes) => sum + bytes, 0);
-    return used / (numSlots * slabs.cuts[group]!.strideBytes);
+    return used / (numBuffers * slabs.cuts[group]!.strideBytes);
   });
   const layout = {
-    slabBytes: Array.from({ length: numSlots }, () => slabs.slabBytes),
+    slabBytes: Array.from({ length: numBuffers }, () => slabs.slabBytes),
     blocksPerSlab: slabs.cuts.map(({ blocksPerSlab }) => blocksPerSlab),
     places,
   };
   return { layout, padding: 1 - Math.min(...shares) };
 }
 
-/** Where each layer's row begins in its slot, and the bytes of a block in the fullest slot. */
-function rowsOver(
-  numSlots: number,
+/** Where each layer's part of a block begins, and the bytes of a block in the fullest buffer. */
+function offsetsOver(
+  numBuffers: number,
   { blockBytes }: GroupMemory,
 ): { offsets: number[]; bytes: number } {
-  const ends = new Array<number>(numSlots).fill(0);
+  const ends = new Array<number>(numBuffers).fill(0);
   const offsets = blockBytes.map((bytes, i) => {
-    const slot = i % numSlots;
-    const offset = ends[slot]!;
-    ends[slot] = offset + bytes;
+    const buffer = i % numBuffers;
+    const offset = ends[buffer]!;
+    ends[buffer] = offset + bytes;
     return offset;
   });
   return { offsets, bytes: Math.max(...ends) };
@@ -150,14 +151,14 @@ export function groupMemory(
   }));
 }
 
-/** Bytes of one slab in all slots together. */
-export function slabBytesOf({ slabBytes }: SlotLayout): number {
+/** Bytes of one slab in all buffers together. */
+export function slabBytesOf({ slabBytes }: KvBufferLayout): number {
   return slabBytes.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /** Slabs that so many blocks of each group take, those of one group never in another's. */
 export function numSlabsFor(
-  { blocksPerSlab }: Pick<SlotLayout, "blocksPerSlab">,
+  { blocksPerSlab }: Pick<KvBufferLayout, "blocksPerSlab">,
   numBlocks: readonly number[],
 ): number {
   return numBlocks.reduce((sum, count, group) => sum + ceilDiv(count, blocksPerSlab[group]!), 0);

@@ -3,10 +3,10 @@ import { type Batch, numPositionsOf } from "../core/batch.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { ChunkView, StepView } from "../core/engine_view.ts";
 
-/** Notes that are kept for the next view. */
-const MAX_NOTES = 512;
+/** Entries of each kind that are kept for the next view. */
+const MAX_ENTRIES = 512;
 
-/** A view asked for within this time keeps the notes going. */
+/** A view asked for within this time keeps the log going. */
 const WATCHED_MS = 5000;
 
 /** The totals of times, as of {@link StepTimes}. */
@@ -16,7 +16,7 @@ export type TimeTotals = Pick<EngineStats, "stepMs" | "hostMs" | "overlappedMs">
  * What steps do, one by one, for whoever watches: taken with each view, and given up when nobody
  * has asked for one in a while. Costs two readings of the clock and O(chunks) per step.
  */
-export class StepNotes {
+export class StepLog {
   readonly #clock: Pick<Clock, "now">;
   #steps: StepView[] = [];
   #chunks: ChunkView[] = [];
@@ -51,7 +51,7 @@ export class StepNotes {
     for (const { sequenceId, start, tokens: { length: count } } of chunks) {
       if (count > 1) this.#chunks.push({ sequenceId, step, timeMs, start, count });
     }
-    if (this.#chunks.length > 2 * MAX_NOTES) this.#chunks = this.#chunks.slice(-MAX_NOTES);
+    if (this.#chunks.length > 2 * MAX_ENTRIES) this.#chunks = this.#chunks.slice(-MAX_ENTRIES);
   }
 
   /** That step is over. */
@@ -68,15 +68,15 @@ export class StepNotes {
       hostMs: hostMs - scheduleMs,
       deviceMs: stepMs - hostMs,
     });
-    if (this.#steps.length > 2 * MAX_NOTES) this.#steps = this.#steps.slice(-MAX_NOTES);
+    if (this.#steps.length > 2 * MAX_ENTRIES) this.#steps = this.#steps.slice(-MAX_ENTRIES);
   }
 
-  /** Takes the latest notes, at most {@link MAX_NOTES} of each kind; someone watches. */
+  /** Takes the latest entries, at most {@link MAX_ENTRIES} of each kind; someone watches. */
   take(): { readonly steps: readonly StepView[]; readonly chunks: readonly ChunkView[] } {
     this.#askedMs = this.#clock.now();
     const taken = {
-      steps: this.#steps.slice(-MAX_NOTES),
-      chunks: this.#chunks.slice(-MAX_NOTES),
+      steps: this.#steps.slice(-MAX_ENTRIES),
+      chunks: this.#chunks.slice(-MAX_ENTRIES),
     };
     this.#steps = [];
     this.#chunks = [];

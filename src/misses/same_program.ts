@@ -17,7 +17,7 @@ const MIN_ANSWER_CHARS = 8;
  * Whether two requests seem to come from one program that has changed its system prompt or its
  * tools in between: one of them differs, and in that not all of it.
  */
-export function isKin(old: PromptOrigin, now: PromptOrigin): boolean {
+export function isSameProgram(old: PromptOrigin, now: PromptOrigin): boolean {
   const [before, after] = [systemOf(old), systemOf(now)];
   const isSameSystem = before === after;
   if (!isSameSystem && !isSimilar(before, after)) return false;
