@@ -98,7 +98,7 @@ async function serve(
     const sampled = await runner.run(batch);
     onHost(() => {
       scheduler.commit(batch, sampled);
-      recorder?.take();
+      recorder?.drain();
     });
     numSteps++;
   }

@@ -82,12 +82,12 @@ class DecodeLoop {
     const step = { batch, count: 1, context };
     const limits = { maxNumBatchedTokens: batch * PROMPT_TOKENS, maxDecodeSteps: 8 };
     const inputs = rigInputs(device, shape, step, limits);
-    const { engine, budget } = inputs;
+    const { config, budget } = inputs;
     const blocks = new BlockManager({
-      ...{ numBlocks: budget.numBlocks, blockSize: engine.blockSize },
-      maxInFlightTokens: engine.maxNumBatchedTokens,
+      ...{ numBlocks: budget.numBlocks, blockSize: config.blockSize },
+      maxInFlightTokens: config.maxNumBatchedTokens,
     });
-    const scheduler = new Scheduler(blocks, { ...engine, ...budget });
+    const scheduler = new Scheduler(blocks, { ...config, ...budget });
     return new DecodeLoop(await buildRunner(inputs), scheduler, batch);
   }
 

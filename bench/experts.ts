@@ -10,7 +10,7 @@
 import { headerWords, NO_WORK, STEP, type StepDims } from "../kernels/step.ts";
 import { TILE_ENTRY_WORDS } from "../kernels/experts/pack_experts.ts";
 import { type Tuning, tuningFor } from "../kernels/tuning/tuning.ts";
-import type { Block } from "../models/decoder.ts";
+import type { Sublayer } from "../models/decoder.ts";
 import { experts } from "../models/experts.ts";
 import { feedForward } from "../models/layers.ts";
 import type { Activations, GraphInputs, Model } from "../models/model.ts";
@@ -47,33 +47,33 @@ interface Row {
   readonly allMicros: number;
 }
 
-/** One block's weights and memory on the device. */
+/** One sublayer's weights and memory on the device. */
 interface Held {
-  readonly block: Block;
+  readonly sublayer: Sublayer;
   readonly inputs: GraphInputs;
   readonly declared: Readonly<Record<string, DeviceBuffer>>;
 }
 
 async function hold(
   device: Device,
-  block: Block,
+  sublayer: Sublayer,
   { tuning, tokens, hiddenSize }: { tuning: Tuning; tokens: number; hiddenSize: number },
 ): Promise<Held> {
-  const { weight } = await randomWeights(device, { weights: block.weights } as Model);
+  const { weight } = await randomWeights(device, { weights: sublayer.weights } as Model);
   const declared: Record<string, DeviceBuffer> = {};
   const hidden = { per: "token", words: hiddenSize } as const;
-  for (const [name, { words }] of Object.entries({ hidden, ...block.buffers })) {
+  for (const [name, { words }] of Object.entries({ hidden, ...sublayer.buffers })) {
     declared[name] = await device.createBuffer(name, 4 * words * tokens);
   }
   const step = await device.createBuffer("step", 4 * headerWords(1));
   const activations = { step, codes: step, scales: step, declared } as unknown as Activations;
-  return { block, inputs: { weight, activations, numLayers: 1, kv: [], tuning }, declared };
+  return { sublayer, inputs: { weight, activations, numLayers: 1, kv: [], tuning }, declared };
 }
 
-/** The calls of a step over a held block, its rows alike or not. */
+/** The calls of a step over a held sublayer, its rows alike or not. */
 async function stepOf(
   device: Device,
-  { block, inputs, declared }: Held,
+  { sublayer, inputs, declared }: Held,
   { numTokens, alike }: typeof STEPS[number],
 ): Promise<TimedCalls<StepDims>> {
   const { step } = inputs.activations;
@@ -88,7 +88,7 @@ async function stepOf(
     { length: width * numTokens },
     (_, i) => (rows[alike ? i % width : i]! & 1023) / 1024 - 0.5,
   );
-  const calls = block.calls(inputs).filter((call) => call.workgroups(dims).every((n) => n > 0));
+  const calls = sublayer.calls(inputs).filter((call) => call.workgroups(dims).every((n) => n > 0));
   const prepare = () => {
     device.write(step, 0, words);
     device.write(hidden, 0, new Uint8Array(values.buffer));
@@ -112,13 +112,15 @@ async function main(): Promise<void> {
   const { hiddenSize, intermediateSize, numExperts, topK } = shape;
   const dense = (count: number) =>
     feedForward({ ...LAYER, hiddenSize, intermediateSize: count * intermediateSize });
-  const blocks = [
+  const sublayers = [
     experts({ ...LAYER, ...shape, normalizes: true }),
     dense(topK),
     dense(numExperts),
   ];
   const held = await Promise.all(
-    blocks.map((block) => hold(device, block, { tuning, tokens: MOST_TOKENS, hiddenSize })),
+    sublayers.map((sublayer) =>
+      hold(device, sublayer, { tuning, tokens: MOST_TOKENS, hiddenSize })
+    ),
   );
   console.log(`Device  ${device.description}`);
   console.log(`        ${topK} of ${numExperts} experts, ${hiddenSize} by ${intermediateSize}`);

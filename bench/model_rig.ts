@@ -80,14 +80,14 @@ export function rigInputs(
     maxModelLen: step.context,
     bytes: kvBytes(model, step),
   };
-  const engine: EngineConfig = {
+  const config: EngineConfig = {
     ...demoConfig("auto"),
     blockSize: BLOCK_SIZE,
     maxNumSeqs: step.batch,
     maxNumBatchedTokens: step.batch * step.count,
     ...overrides,
   };
-  return { device, engine, model, weights, budget };
+  return { device, config, model, weights, budget };
 }
 
 /**

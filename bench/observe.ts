@@ -134,7 +134,7 @@ class Observer {
   }
 
   take(events: readonly TokenEvent[], numTokens: number): void {
-    const { decisions = [] } = this.#recorder.take() ?? {};
+    const { decisions = [] } = this.#recorder.drain() ?? {};
     this.#log.append(structuredClone(decisions));
     this.#metrics.observeStep(numTokens);
     for (const event of events) {

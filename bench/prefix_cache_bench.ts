@@ -28,7 +28,7 @@ function tokensOf(seed: number, count: number): Uint32Array {
 function store(cache: PrefixCache, tokens: Uint32Array): void {
   const found = cache.match("", tokens, tokens.length);
   cache.retain(found);
-  const own = cache.allocate(tokens.length / BLOCK_SIZE - found.length);
+  const own = cache.take([tokens.length / BLOCK_SIZE - found.length], 0)[0]!;
   let parent: BlockId | undefined = found.at(-1);
   own.forEach((id, i) => {
     const start = (found.length + i) * BLOCK_SIZE;
@@ -112,7 +112,7 @@ while (cache.numAvailable > cache.numNodes) store(cache, tokensOf(seed++, PROMPT
 while (watched.numAvailable > watched.numNodes) store(watched, tokensOf(seed++, PROMPT_LEN));
 benchStore("into free blocks", roomy, () => roomy.clear());
 benchStore("evicting as many", cache);
-benchStore("evicting as many, with keys and events", watched, () => recorder.take());
+benchStore("evicting as many, with keys and events", watched, () => recorder.drain());
 
 const root = keyer.rootKey("");
 const block = prompt.subarray(0, BLOCK_SIZE);
@@ -131,7 +131,7 @@ Deno.bench({ name: "BlockPool", group: take, baseline: true }, () => {
 });
 const fresh = new PrefixCache(new BlockPool(TREE_BLOCKS), BLOCK_SIZE, { keySpace: KEY_SPACE });
 Deno.bench({ name: "PrefixCache, nothing cached", group: take }, () => {
-  fresh.release(fresh.allocate(COUNT));
+  fresh.release(fresh.take([COUNT], 0)[0]!);
 });
 const head = prompt.subarray(0, COUNT * BLOCK_SIZE);
 const hits = cache.match("", head, head.length);

@@ -1,7 +1,7 @@
 /**
- * What one decode step costs the scheduler and the cache, with the records of what they do: schedule and
- * commit of so many running sequences, by single steps and by eight at a time, in processor time, V8's own
- * threads included.
+ * What one decode step costs the scheduler and the cache, with the records of what they do:
+ * schedule and commit of so many running sequences, by single steps and by eight at a time, in
+ * processor time, V8's own threads included.
  *
  * Usage: `deno run -A bench/schedule_commit.ts [--quick]`. The last line is JSON.
  */
@@ -20,8 +20,8 @@ const CONTEXT = 128;
 const BLOCK_SIZE = 16;
 
 /**
- * A scheduler with `count` sequences past their prompts, and a function that takes one plan of at most so
- * many steps, and returns how many it has.
+ * A scheduler with `count` sequences past their prompts, and a function that takes one plan of at
+ * most so many steps, and returns how many it has.
  */
 function decoding(count: number, maxDecodeSteps: number): () => number {
   const recorder = new KvRecorder();
@@ -52,13 +52,13 @@ function decoding(count: number, maxDecodeSteps: number): () => number {
   const step = () => {
     const batch = scheduler.schedule()!;
     const drawn = batch.chunks.filter(({ draw }) => draw !== undefined);
-    const { numSteps: length = 1 } = batch.chunks[0]!;
+    const { numDecodeSteps: length = 1 } = batch.chunks[0]!;
     const outputs = Array.from(
       { length },
       () => ({ type: "token", token: numSteps++ % 1000 }) as const,
     );
     scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, outputs })));
-    recorder.take();
+    recorder.drain();
     return length;
   };
   while (scheduler.stats.numGeneratedTokens < count * 64) step();

@@ -7,23 +7,23 @@ import { invariant } from "../src/base/invariant.ts";
 import { omitUndefined } from "../src/base/omit_undefined.ts";
 import type { CacheSpec } from "../src/core/cache_group.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
-import type { Block } from "./decoder.ts";
+import type { Sublayer } from "./decoder.ts";
 import type { AttentionHeads, GraphInputs, WeightSpec } from "./model.ts";
 import {
   addCalls,
-  type BlockNorms,
-  type BlockOptions,
   declared,
   layerNorm,
   layerWeight,
   readCalls,
-  type ResidualBlock,
   residualParts,
+  type ResidualSublayer,
+  type SublayerNorms,
+  type SublayerOptions,
   vector,
 } from "./residual.ts";
 
-/** The block of grouped-query attention of one layer. */
-export interface AttentionOptions extends AttentionHeads, BlockOptions {
+/** The sublayer of grouped-query attention of one layer. */
+export interface AttentionOptions extends AttentionHeads, SublayerOptions {
   /** The position table by which queries and keys are rotated; absent: they are not. */
   readonly rope?: string | undefined;
   /** Elements of a head that the table rotates, the first ones; `headDim` unless given. */
@@ -45,7 +45,7 @@ export interface AttentionOptions extends AttentionHeads, BlockOptions {
    */
   readonly kvLayer?: number;
   /** One before, `input_layernorm`, unless given. */
-  readonly norms?: BlockNorms;
+  readonly norms?: SublayerNorms;
   /**
    * What is RMS-normalized of queries and of keys before they are rotated: each head (Qwen3), or
    * all heads of a row together (OLMo 2).
@@ -62,13 +62,13 @@ export interface AttentionOptions extends AttentionHeads, BlockOptions {
 }
 
 /** `hidden += o(attention(rope(qkv(norm(hidden)))))` (GQA: Ainslie 2023, arXiv:2305.13245). */
-export function attention(options: AttentionOptions): Block {
+export function attention(options: AttentionOptions): Sublayer {
   const { numHeads: H, numKvHeads: G, headDim: D } = options;
   const { norms = { before: "input_layernorm" } } = options;
-  const block: ResidualBlock = { ...options, block: "attention", norms };
+  const sublayer: ResidualSublayer = { ...options, kind: "attention", norms };
   const queries = H * D;
   const words = projectionWidths(options).reduce((sum, width) => sum + width);
-  const { before, after, buffers } = residualParts(block);
+  const { before, after, buffers } = residualParts(sublayer);
   return {
     heads: { numHeads: H, numKvHeads: G, headDim: D },
     ...options.kvLayer === undefined ? { cache: layerCache(options) } : {},
@@ -87,10 +87,10 @@ export function attention(options: AttentionOptions): Block {
       const sinks = options.hasSinks ? vector(inputs, `${options.layer}.sinks`) : undefined;
       const attending = { step, qkv, kv, partials, stats, out: attended, sinks };
       return [
-        ...readCalls(inputs, block, { ...project, n: words }, qkv),
+        ...readCalls(inputs, sublayer, { ...project, n: words }, qkv),
         ...positionCalls(inputs, options),
         ...pagedAttentionCalls(shape, attending, tuning),
-        ...addCalls(inputs, block, { ...output, k: queries }, attended),
+        ...addCalls(inputs, sublayer, { ...output, k: queries }, attended),
       ];
     },
   };

@@ -11,19 +11,22 @@ import type {
   WeightSpec,
 } from "./model.ts";
 
-/** A part of a forward pass (a layer block, say), with the weights and buffers its calls name. */
-export interface Block {
+/**
+ * A part of a forward pass, such as the attention of one layer, with the weights and buffers that
+ * its calls name.
+ */
+export interface Sublayer {
   readonly weights: readonly WeightSpec[];
   readonly buffers: BufferSpecs;
   readonly calls: (inputs: GraphInputs) => KernelCall<StepDims>[];
-  /** The heads of a block of attention. */
+  /** The heads of a sublayer of attention. */
   readonly heads?: AttentionHeads;
-  /** What the block keeps of earlier positions, where it keeps any of its own. */
+  /** What the sublayer keeps of earlier positions, where it keeps any of its own. */
   readonly cache?: CacheSpec;
 }
 
-/** The block behind the last layer. */
-export interface HeadBlock extends Block, Pick<Model, "hiddenSize"> {
+/** What makes logits of the last hidden states. */
+export interface LmHead extends Sublayer, Pick<Model, "hiddenSize"> {
   /** See `HiddenReadouts`. */
   readonly poolings: Model["readouts"]["poolings"];
 }
@@ -39,29 +42,29 @@ export interface DecoderParts extends
     | "ignoredTensors"
     | "warnings"
   > {
-  readonly embed: Block;
-  /** The blocks of each layer; at most one has heads, and at most one a cache. */
-  readonly layers: readonly (readonly Block[])[];
-  readonly head: HeadBlock;
+  readonly embed: Sublayer;
+  /** The sublayers of each layer; at most one has heads, and at most one a cache. */
+  readonly layers: readonly (readonly Sublayer[])[];
+  readonly lmHead: LmHead;
 }
 
 /**
- * A model that runs its blocks one after the other: `embed`, each layer's, `head`. Blocks share the
- * buffers that bear one name; each is as large as the block that needs most of it.
+ * A model that runs its sublayers one after the other: `embed`, each layer's, `lmHead`. Those share
+ * the buffers that bear one name; each is as large as the sublayer that needs most of it.
  */
-export function decoder({ embed, layers, head, ...model }: DecoderParts): Model {
-  const blocks = [embed, ...layers.flat(), head];
+export function decoder({ embed, layers, lmHead, ...model }: DecoderParts): Model {
+  const parts = [embed, ...layers.flat(), lmHead];
   return Object.freeze({
     ...model,
     ...shortContext(model.positionTables),
     caches: Object.freeze(layers.map((layer) => only(layer.map(({ cache }) => cache)))),
     attention: Object.freeze(layers.map((layer) => only(layer.map(({ heads }) => heads)))),
-    weights: Object.freeze(blocks.flatMap(({ weights }) => weights)),
-    buffers: sharedBuffers(blocks, Object.keys(model.positionTables)),
-    hiddenSize: head.hiddenSize,
-    readouts: Object.freeze({ logits: head.calls, poolings: head.poolings }),
+    weights: Object.freeze(parts.flatMap(({ weights }) => weights)),
+    buffers: sharedBuffers(parts, Object.keys(model.positionTables)),
+    hiddenSize: lmHead.hiddenSize,
+    readouts: Object.freeze({ logits: lmHead.calls, poolings: lmHead.poolings }),
     graph: (inputs: GraphInputs) =>
-      [embed, ...layers.slice(0, inputs.numLayers).flat(), head]
+      [embed, ...layers.slice(0, inputs.numLayers).flat(), lmHead]
         .flatMap(({ calls }) => calls(inputs)),
   });
 }
@@ -79,13 +82,13 @@ function shortContext(tables: Model["positionTables"]): Pick<Model, "shortContex
 
 function only<T>(values: readonly (T | undefined)[]): T | undefined {
   const [value, ...others] = values.filter((each) => each !== undefined);
-  invariant(others.length === 0, "a layer has more than one block of attention or state");
+  invariant(others.length === 0, "a layer has more than one sublayer of attention or state");
   return value;
 }
 
-function sharedBuffers(blocks: readonly Block[], tables: readonly string[]): BufferSpecs {
+function sharedBuffers(parts: readonly Sublayer[], tables: readonly string[]): BufferSpecs {
   const shared: Record<string, BufferSpec> = {};
-  for (const [name, spec] of blocks.flatMap(({ buffers }) => Object.entries(buffers))) {
+  for (const [name, spec] of parts.flatMap(({ buffers }) => Object.entries(buffers))) {
     const { per, words } = shared[name] ?? spec;
     invariant(per === spec.per, `buffer ${name} grows per ${per} and per ${spec.per}`);
     invariant(!tables.includes(name), `buffer ${name} is a position table, too`);

@@ -1,6 +1,6 @@
 import type { Routing } from "../kernels/experts/route_experts.ts";
 import type { WeightSpec } from "./model.ts";
-import { type BlockOptions, type LayerTensors, layerWeight } from "./residual.ts";
+import { type LayerTensors, layerWeight, type SublayerOptions } from "./residual.ts";
 
 /**
  * How checkpoints have the matrices of a layer's experts.
@@ -12,7 +12,8 @@ import { type BlockOptions, type LayerTensors, layerWeight } from "./residual.ts
 export type ExpertLayout = "each" | "stacked" | "stacked columns";
 
 /** What the weights of a layer's experts are. */
-export interface ExpertWeightOptions extends Pick<BlockOptions, "layer" | "hiddenSize">, Routing {
+export interface ExpertWeightOptions
+  extends Pick<SublayerOptions, "layer" | "hiddenSize">, Routing {
   /** Width of one expert. */
   readonly intermediateSize: number;
   /** "each" unless given. */

@@ -8,19 +8,19 @@ import { matmulCalls } from "../kernels/matmul/matmul.ts";
 import { rmsNormCall } from "../kernels/norm/rms_norm.ts";
 import type { StepDims } from "../kernels/step.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
-import type { Block } from "./decoder.ts";
+import type { Sublayer } from "./decoder.ts";
 import { type ExpertWeightOptions, expertWeights } from "./expert_weights.ts";
 import type { GraphInputs } from "./model.ts";
 import {
-  type BlockOptions,
   declared,
-  type ResidualBlock,
   residualParts,
+  type ResidualSublayer,
+  type SublayerOptions,
   vector,
 } from "./residual.ts";
 
-/** The block of a feed-forward layer of which each token uses a few experts. */
-export interface ExpertsOptions extends BlockOptions, ExpertWeightOptions {
+/** The sublayer of a feed-forward layer of which each token uses a few experts. */
+export interface ExpertsOptions extends SublayerOptions, ExpertWeightOptions {
   /** What gates go through; SiLU unless given. */
   readonly activation?: Activation;
   /** What gates and ups are clamped to, by the activation that does. */
@@ -35,14 +35,14 @@ export interface ExpertsOptions extends BlockOptions, ExpertWeightOptions {
  * experts in use alone, and an expert's once for several tokens; a token's experts are summed up in
  * the order of their logits, whatever else is in the step.
  */
-export function experts(options: ExpertsOptions): Block {
+export function experts(options: ExpertsOptions): Sublayer {
   const { numExperts, topK, hiddenSize: E, intermediateSize: I } = options;
-  const block: ResidualBlock = {
+  const sublayer: ResidualSublayer = {
     ...options,
-    block: "mlp",
+    kind: "mlp",
     norms: { before: "post_attention_layernorm" },
   };
-  const { before, buffers } = residualParts(block);
+  const { before, buffers } = residualParts(sublayer);
   return {
     weights: [...before, ...expertWeights(options)],
     buffers: {

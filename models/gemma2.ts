@@ -5,8 +5,8 @@ import { decoder } from "./decoder.ts";
 import {
   GEMMA_FIELDS,
   gemmaEmbedding,
-  gemmaHead,
   gemmaLayer,
+  gemmaLmHead,
   gemmaWindows,
   SoftCap,
 } from "./gemma_parts.ts";
@@ -21,8 +21,8 @@ const Gemma2Json = z.object({
 });
 
 /**
- * Gemma 2 (Gemma Team 2024, arXiv:2408.00118): norms before and after each block, GELU, soft caps
- * of attention scores and of logits, and a window in every other layer, from the first.
+ * Gemma 2 (Gemma Team 2024, arXiv:2408.00118): norms before and after each sublayer, GELU, soft
+ * caps of attention scores and of logits, and a window in every other layer, from the first.
  */
 export const gemma2: ModelFamily = (json, file) => {
   const fields = parseModelJson(Gemma2Json, json, file);
@@ -38,7 +38,7 @@ export const gemma2: ModelFamily = (json, file) => {
     layers: windows.map((window, layer) =>
       gemmaLayer(fields, sizes, { layer, window, softCap, rope: "rope" })
     ),
-    head: gemmaHead(sizes, fields.final_logit_softcapping),
+    lmHead: gemmaLmHead(sizes, fields.final_logit_softcapping),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

@@ -5,8 +5,8 @@ import { decoder } from "./decoder.ts";
 import {
   GEMMA_FIELDS,
   gemmaEmbedding,
-  gemmaHead,
   gemmaLayer,
+  gemmaLmHead,
   gemmaWindows,
   SoftCap,
 } from "./gemma_parts.ts";
@@ -51,7 +51,7 @@ export const gemma3: ModelFamily = (json, file) => {
       const rope = window === undefined ? "rope" : "local_rope";
       return gemmaLayer(fields, sizes, { layer, window, rope, normalizes: "heads" });
     }),
-    head: gemmaHead(sizes, fields.final_logit_softcapping),
+    lmHead: gemmaLmHead(sizes, fields.final_logit_softcapping),
     positionTables: { rope: full.table, local_rope: local.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: [...full.warnings, ...local.warnings],

@@ -1,14 +1,14 @@
 import { z } from "zod";
 import { DECODER_FIELDS, type DecoderSizes, off, oneOf } from "./config_fields.ts";
-import type { Block, HeadBlock } from "./decoder.ts";
+import type { LmHead, Sublayer } from "./decoder.ts";
 import { DEFAULT_WINDOW, layerTypes, layerWindows, WINDOW_FIELDS } from "./layer_windows.ts";
 import {
   attention,
   type AttentionOptions,
   embedding,
   feedForward,
-  head,
-  type HeadOptions,
+  lmHead,
+  type LmHeadOptions,
 } from "./layers.ts";
 
 /** Fields that Gemma 2 and later have alike, with the defaults of their makers. */
@@ -41,7 +41,7 @@ export function gemmaWindows(
 }
 
 /** `hidden = sqrt(E) embed(tokens)`. */
-export function gemmaEmbedding(sizes: DecoderSizes): Block {
+export function gemmaEmbedding(sizes: DecoderSizes): Sublayer {
   return embedding(sizes, { scale: Math.sqrt(sizes.hiddenSize) });
 }
 
@@ -56,7 +56,7 @@ export function gemmaLayer(
   fields: GemmaFields,
   sizes: DecoderSizes,
   { layer, ...options }: LayerOptions,
-): Block[] {
+): Sublayer[] {
   const shared = { layer, ...sizes, normAddend: NORM_ADDEND };
   return [
     attention({
@@ -74,8 +74,8 @@ export function gemmaLayer(
 }
 
 /** `logits = cap(embed^T(norm(hidden)))`. */
-export function gemmaHead(sizes: DecoderSizes, softCap: HeadOptions["softCap"] | null): HeadBlock {
-  return head({ ...sizes, normAddend: NORM_ADDEND, softCap: softCap ?? undefined });
+export function gemmaLmHead(sizes: DecoderSizes, softCap: LmHeadOptions["softCap"] | null): LmHead {
+  return lmHead({ ...sizes, normAddend: NORM_ADDEND, softCap: softCap ?? undefined });
 }
 
 /** Checkpoints store the weights of all norms less one. */

@@ -4,7 +4,7 @@ import { count, DECODER_FIELDS, decoderSizes, oneOf, routing } from "./config_fi
 import { decoder } from "./decoder.ts";
 import { experts } from "./experts.ts";
 import { layerTypes, layerWindows, WINDOW_FIELDS } from "./layer_windows.ts";
-import { attention, embedding, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, ignoredTensors, lmHead } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
@@ -71,7 +71,7 @@ export const gptOss: ModelFamily = (json, file) => {
         ...{ activation: "clamped_swish", gateLimit: fields.swiglu_limit },
       }),
     ]),
-    head: head(sizes),
+    lmHead: lmHead(sizes),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

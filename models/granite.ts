@@ -2,7 +2,7 @@ import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
 import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
-import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, feedForward, ignoredTensors, lmHead } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
@@ -16,7 +16,7 @@ const GraniteJson = z.object({
   embedding_multiplier: Multiplier,
   /** Of scores, in place of one over the root of a head's size. */
   attention_multiplier: Multiplier,
-  /** Of what blocks add to the residual stream. */
+  /** Of what sublayers add to the residual stream. */
   residual_multiplier: Multiplier,
   /** What logits are divided by. */
   logits_scaling: Multiplier,
@@ -24,7 +24,7 @@ const GraniteJson = z.object({
 
 /**
  * The dense decoder of Granite 3 (IBM 2024, github.com/ibm-granite/granite-3.0-language-models):
- * Llama's, with a multiplier of embeddings, of scores, of what blocks add, and of logits.
+ * Llama's, with a multiplier of embeddings, of scores, of what sublayers add, and of logits.
  */
 export const granite: ModelFamily = (json, file) => {
   const fields = parseModelJson(GraniteJson, json, file);
@@ -44,7 +44,7 @@ export const granite: ModelFamily = (json, file) => {
       }),
       feedForward({ layer, ...shared, hasBiases: hasMlpBiases }),
     ]),
-    head: head({ ...sizes, logitScale: 1 / fields.logits_scaling }),
+    lmHead: lmHead({ ...sizes, logitScale: 1 / fields.logits_scaling }),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

@@ -4,17 +4,17 @@ import { normPartsCall } from "../kernels/norm/norm_parts.ts";
 import { poolRowsCall } from "../kernels/norm/pool_rows.ts";
 import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
 import type { DecoderSizes } from "./config_fields.ts";
-import type { Block, HeadBlock } from "./decoder.ts";
+import type { LmHead, Sublayer } from "./decoder.ts";
 import type { WeightSpec } from "./model.ts";
 import {
   addCalls,
-  type BlockNorms,
-  type BlockOptions,
   declared,
   layerWeight,
   readCalls,
-  type ResidualBlock,
   residualParts,
+  type ResidualSublayer,
+  type SublayerNorms,
+  type SublayerOptions,
   vector,
 } from "./residual.ts";
 
@@ -24,7 +24,7 @@ export { attention, type AttentionOptions } from "./attention.ts";
 export function embedding(
   { vocabSize: V, hiddenSize: E }: Pick<DecoderSizes, "vocabSize" | "hiddenSize">,
   { scale = 1 }: { readonly scale?: number } = {},
-): Block {
+): Sublayer {
   return {
     weights: [{
       ...{ name: "embed", tensors: ["model.embed_tokens.weight"], shapes: [[V, E]] },
@@ -42,13 +42,13 @@ export function embedding(
   };
 }
 
-/** The block of a gated feed-forward layer. */
-export interface FeedForwardOptions extends BlockOptions {
+/** The sublayer of a gated feed-forward layer. */
+export interface FeedForwardOptions extends SublayerOptions {
   readonly intermediateSize: number;
   /** What gates go through; SiLU unless given. */
   readonly activation?: Activation;
   /** One before, `post_attention_layernorm`, unless given. */
-  readonly norms?: BlockNorms;
+  readonly norms?: SublayerNorms;
   /** Whether gates and ups are one tensor, `gate_up_proj` (Phi-3). */
   readonly isFused?: boolean;
   /** Whether gates, ups and the output have biases; not where gates and ups are one tensor. */
@@ -56,11 +56,11 @@ export interface FeedForwardOptions extends BlockOptions {
 }
 
 /** `hidden += down(silu(gate(x)) * up(x))` of `x = norm(hidden)` (Shazeer 2020, 2002.05202). */
-export function feedForward(options: FeedForwardOptions): Block {
+export function feedForward(options: FeedForwardOptions): Sublayer {
   const { intermediateSize: I, activation = "silu", hasBiases = false } = options;
   const { norms = { before: "post_attention_layernorm" } } = options;
-  const block: ResidualBlock = { ...options, block: "mlp", norms };
-  const { before, after, buffers } = residualParts(block);
+  const sublayer: ResidualSublayer = { ...options, kind: "mlp", norms };
+  const { before, after, buffers } = residualParts(sublayer);
   const biasOf = (name: string) => hasBiases ? `${name}_bias` : undefined;
   return {
     weights: [...before, ...feedForwardWeights(options), ...after],
@@ -70,8 +70,8 @@ export function feedForward(options: FeedForwardOptions): Block {
       const gate = { name: "gate_up", bias: biasOf("gate_up"), n: I, epilogue: activation };
       const down = { name: "down", bias: biasOf("down"), k: I };
       return [
-        ...readCalls(inputs, block, gate, inner),
-        ...addCalls(inputs, block, down, inner),
+        ...readCalls(inputs, sublayer, gate, inner),
+        ...addCalls(inputs, sublayer, down, inner),
       ];
     },
   };
@@ -92,7 +92,7 @@ function feedForwardWeights(
 }
 
 /** How a head makes logits of the last hidden states. */
-export interface HeadOptions
+export interface LmHeadOptions
   extends Pick<DecoderSizes, "vocabSize" | "hiddenSize" | "rmsNormEps" | "tieWordEmbeddings"> {
   /** Added to the norm's weights: 1 where a checkpoint has `w - 1`. */
   readonly normAddend?: number;
@@ -102,8 +102,8 @@ export interface HeadOptions
   readonly softCap?: number | undefined;
 }
 
-/** `logits = head(norm(hidden))`, on the rows that are drawn from. */
-export function head(options: HeadOptions): HeadBlock {
+/** `logits = lm_head(norm(hidden))`, on the rows that are drawn from. */
+export function lmHead(options: LmHeadOptions): LmHead {
   const { vocabSize: V, hiddenSize: E, rmsNormEps: eps, tieWordEmbeddings } = options;
   const { normAddend, logitScale = 1, softCap } = options;
   const name = tieWordEmbeddings ? "embed" : "head";

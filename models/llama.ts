@@ -2,7 +2,7 @@ import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
 import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
-import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, feedForward, ignoredTensors, lmHead } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
@@ -19,7 +19,7 @@ const LlamaJson = z.object({
  *     hidden = embed(tokens)
  *     per layer:  hidden += o(attention(rope(qkv(norm(hidden)))))
  *                 hidden += down(silu(gate(norm(hidden))) * up(norm(hidden)))
- *     logits = head(norm(hidden)), on the rows that are drawn from
+ *     logits = lm_head(norm(hidden)), on the rows that are drawn from
  */
 export const llama: ModelFamily = (json, file) => {
   const fields = parseModelJson(LlamaJson, json, file);
@@ -35,7 +35,7 @@ export const llama: ModelFamily = (json, file) => {
       attention({ layer, ...sizes, rope: "rope", hasBiases, hasOutputBias: hasBiases }),
       feedForward({ layer, ...sizes, hasBiases: hasMlpBiases }),
     ]),
-    head: head(sizes),
+    lmHead: lmHead(sizes),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

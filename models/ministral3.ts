@@ -3,7 +3,7 @@ import { parseModelJson } from "../src/core/model_json.ts";
 import { count, DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
 import { layerTypes, layerWindows, WINDOW_FIELDS } from "./layer_windows.ts";
-import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, feedForward, ignoredTensors, lmHead } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
@@ -41,7 +41,7 @@ export const ministral3: ModelFamily = (json, file) => {
       attention({ layer, ...sizes, rope: "rope", window, queryGrowth }),
       feedForward({ layer, ...sizes }),
     ]),
-    head: head(sizes),
+    lmHead: lmHead(sizes),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

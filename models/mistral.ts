@@ -3,7 +3,7 @@ import { parseModelJson } from "../src/core/model_json.ts";
 import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
 import { DEFAULT_WINDOW, layerTypes, layerWindows, WINDOW_FIELDS } from "./layer_windows.ts";
-import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, feedForward, ignoredTensors, lmHead } from "./layers.ts";
 import type { Model, ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
@@ -37,7 +37,7 @@ function mistralAs(modelType: string, json: unknown, file: string): Model {
       attention({ layer, ...sizes, rope: "rope", window }),
       feedForward({ layer, ...sizes }),
     ]),
-    head: head(sizes),
+    lmHead: lmHead(sizes),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

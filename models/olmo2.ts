@@ -2,7 +2,7 @@ import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
 import { DECODER_FIELDS, decoderSizes, off, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
-import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, feedForward, ignoredTensors, lmHead } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
@@ -14,8 +14,9 @@ const Olmo2Json = z.object({
 });
 
 /**
- * The decoder of OLMo 2 (2501.00656): Llama's, with the norms after the blocks in place of before
- * them, and an RMSNorm over all queries of a row and over all its keys before they are rotated.
+ * The decoder of OLMo 2 (2501.00656): Llama's, with the norms after the sublayers in place of
+ * before them, and an RMSNorm over all queries of a row and over all its keys before they are
+ * rotated.
  *
  *     per layer:  hidden += norm(o(attention(rope(norm(q), norm(k)), v)))
  *                 hidden += norm(down(silu(gate(hidden)) * up(hidden)))
@@ -38,7 +39,7 @@ export const olmo2: ModelFamily = (json, file) => {
       }),
       feedForward({ layer, ...sizes, norms: { after: "post_feedforward_layernorm" } }),
     ]),
-    head: head(sizes),
+    lmHead: lmHead(sizes),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

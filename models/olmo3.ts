@@ -3,7 +3,7 @@ import { parseModelJson } from "../src/core/model_json.ts";
 import { DECODER_FIELDS, type DecoderSizes, decoderSizes, off, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
 import { DEFAULT_WINDOW, layerTypes, layerWindows, WINDOW_FIELDS } from "./layer_windows.ts";
-import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, feedForward, ignoredTensors, lmHead } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { hasRopeByKind, parseRope, type RopeSettings } from "./rope_config.ts";
 
@@ -46,7 +46,7 @@ export const olmo3: ModelFamily = (json, file) => {
       }),
       feedForward({ layer, ...sizes, norms: { after: "post_feedforward_layernorm" } }),
     ]),
-    head: head(sizes),
+    lmHead: lmHead(sizes),
     positionTables: { rope: full.table, local_rope: local.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: [...full.warnings, ...local.warnings],

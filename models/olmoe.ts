@@ -10,7 +10,7 @@ import {
 } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
 import { experts } from "./experts.ts";
-import { attention, embedding, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, ignoredTensors, lmHead } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
@@ -43,7 +43,7 @@ export const olmoe: ModelFamily = (json, file) => {
       attention({ layer, ...sizes, rope: "rope", normalizes: "rows" }),
       experts({ layer, ...sizes, ...choice }),
     ]),
-    head: head(sizes),
+    lmHead: lmHead(sizes),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
 import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
-import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, feedForward, ignoredTensors, lmHead } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { QWEN_WINDOW_FIELDS, qwenWindows } from "./qwen_windows.ts";
 import { parseRope } from "./rope_config.ts";
@@ -35,7 +35,7 @@ export const qwen3: ModelFamily = (json, file) => {
       }),
       feedForward({ layer, ...sizes }),
     ]),
-    head: head(sizes),
+    lmHead: lmHead(sizes),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

@@ -11,7 +11,7 @@ import {
 } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
 import { experts } from "./experts.ts";
-import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, feedForward, ignoredTensors, lmHead } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
@@ -22,7 +22,7 @@ const Qwen3MoeJson = z.object({
   moe_intermediate_size: DECODER_FIELDS.intermediate_size.default(768),
   /** A layer has experts where its number, from 1, is a multiple of it. */
   decoder_sparse_step: count(512).default(1),
-  /** Layers that have one feed-forward block all the same. */
+  /** Layers that have one feed-forward sublayer all the same. */
   mlp_only_layers: z.array(z.int().min(0)).max(512).nullish(),
   hidden_act: oneOf("silu"),
   attention_bias: z.boolean().default(false),
@@ -31,7 +31,7 @@ const Qwen3MoeJson = z.object({
 
 /**
  * Qwen3's decoder with experts (2505.09388): Qwen3's, with a choice of experts in place of the
- * feed-forward block of all layers, or of some.
+ * feed-forward sublayer of all layers, or of some.
  */
 export const qwen3Moe: ModelFamily = (json, file) => {
   const fields = parseModelJson(Qwen3MoeJson, json, file);
@@ -55,7 +55,7 @@ export const qwen3Moe: ModelFamily = (json, file) => {
         ? feedForward({ layer, ...sizes })
         : experts({ layer, ...sizes, ...choice, intermediateSize }),
     ]),
-    head: head(sizes),
+    lmHead: lmHead(sizes),
     positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,

@@ -6,16 +6,16 @@ import { invariant } from "../src/base/invariant.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { BufferSpecs, GraphInputs, WeightSpec } from "./model.ts";
 
-/** The norms of a block, as its layer's tensors are named. */
-export interface BlockNorms {
-  /** Of what the block reads; absent: it reads the residual stream as it is (OLMo 2). */
+/** The norms of a sublayer, as its layer's tensors are named. */
+export interface SublayerNorms {
+  /** Of what the sublayer reads; absent: it reads the residual stream as it is (OLMo 2). */
   readonly before?: string;
   /** Of what it adds to the residual stream (Gemma 2, OLMo 2). */
   readonly after?: string;
 }
 
-/** What the blocks of a layer have in common. */
-export interface BlockOptions {
+/** What the sublayers of a layer have in common. */
+export interface SublayerOptions {
   readonly layer: number;
   readonly hiddenSize: number;
   readonly rmsNormEps: number;
@@ -25,21 +25,21 @@ export interface BlockOptions {
   readonly residualScale?: number;
 }
 
-/** A block by name, which reads the residual stream `hidden`, f32 [T, E], and adds to it. */
-export interface ResidualBlock extends BlockOptions {
-  readonly block: "attention" | "mlp";
-  readonly norms: BlockNorms;
+/** A sublayer by name, which reads the residual stream `hidden`, f32 [T, E], and adds to it. */
+export interface ResidualSublayer extends SublayerOptions {
+  readonly kind: "attention" | "mlp";
+  readonly norms: SublayerNorms;
 }
 
-/** The block's norms, and the buffer in which rows wait before and after them: f32 [T, E]. */
+/** The sublayer's norms, and the buffer in which rows wait before and after them: f32 [T, E]. */
 export function residualParts(
-  { layer, block, norms, hiddenSize: e, normAddend }: ResidualBlock,
+  { layer, kind, norms, hiddenSize: e, normAddend }: ResidualSublayer,
 ): { before: WeightSpec[]; after: WeightSpec[]; buffers: BufferSpecs } {
   const norm = (name: string, tensor: string | undefined) =>
     tensor === undefined ? [] : [layerNorm(layer, name, [[tensor, [e]]], normAddend)];
   return {
-    before: norm(`${block}_norm`, norms.before),
-    after: norm(`${block}_norm_after`, norms.after),
+    before: norm(`${kind}_norm`, norms.before),
+    after: norm(`${kind}_norm_after`, norms.after),
     buffers: { normed: { per: "token", words: e } },
   };
 }
@@ -50,10 +50,10 @@ interface LayerProduct {
   readonly bias?: string | undefined;
 }
 
-/** `y`, f32 [T, n]: the product with what the block reads, or what else `epilogue` makes of it. */
+/** `y`, f32 [T, n]: the product with what the sublayer reads, or what `epilogue` makes of it. */
 export function readCalls(
   inputs: GraphInputs,
-  { layer, block, norms, hiddenSize: k, rmsNormEps: eps }: ResidualBlock,
+  { layer, kind, norms, hiddenSize: k, rmsNormEps: eps }: ResidualSublayer,
   { name, bias, n, epilogue = "store" }: LayerProduct & { n: number; epilogue?: Epilogue },
   y: DeviceBuffer,
 ): KernelCall<StepDims>[] {
@@ -63,7 +63,7 @@ export function readCalls(
   const x = declared(inputs, "hidden");
   const buffers = { ...productBuffers(inputs, layer, bias), x, w: shards, y };
   if (norms.before === undefined) return productCalls(product, buffers, tuning);
-  const norm = vector(inputs, `${layer}.${block}_norm`);
+  const norm = vector(inputs, `${layer}.${kind}_norm`);
   const normed = declared(inputs, "normed");
   return normProductCalls({ ...product, eps }, { ...buffers, norm, normed }, tuning);
 }
@@ -71,7 +71,8 @@ export function readCalls(
 /** Adds the product with `x`, f32 [T, k], to the residual stream, through the norm after it. */
 export function addCalls(
   inputs: GraphInputs,
-  { layer, block, norms, hiddenSize: n, rmsNormEps: eps, residualScale: scale = 1 }: ResidualBlock,
+  { layer, kind, norms, hiddenSize: n, rmsNormEps: eps, residualScale: scale = 1 }:
+    ResidualSublayer,
   { name, bias, k }: LayerProduct & { k: number },
   x: DeviceBuffer,
 ): KernelCall<StepDims>[] {
@@ -84,7 +85,7 @@ export function addCalls(
     return productCalls({ ...product, epilogue: "add", scale }, { ...buffers, y }, tuning);
   }
   const before = declared(inputs, "normed");
-  const norm = vector(inputs, `${layer}.${block}_norm_after`);
+  const norm = vector(inputs, `${layer}.${kind}_norm_after`);
   return [
     ...productCalls(product, { ...buffers, y: before }, tuning),
     normAddCall(

@@ -89,7 +89,7 @@ function hold(cache: PrefixCache, found: readonly BlockId[], tokens: Uint32Array
   const held = [...found];
   const numBlocks = Math.floor(tokens.length / cache.blockSize);
   while (held.length < numBlocks && cache.numAvailable > 0) {
-    const [id] = cache.allocate(1);
+    const [id] = cache.take([1], 0)[0]!;
     const place = { scope: "", parent: held.at(-1) };
     const at = cache.insert(place, id!, { tokens, start: held.length * cache.blockSize });
     if (at !== id) {

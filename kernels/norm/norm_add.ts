@@ -12,7 +12,7 @@ import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
 type Shape = Readonly<{ E: number; EPS: number; SCALE: number; LANES: number }>;
 
-/** Adds normalized rows of x, f32 [T, E], to those of y: the norm after a layer block. */
+/** Adds normalized rows of x, f32 [T, E], to those of y: the norm after a sublayer. */
 export const normAdd: Kernel<Shape> = {
   name: "norm_add",
   source: stepWgsl + rowInverseRms + source,

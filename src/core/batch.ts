@@ -100,9 +100,9 @@ export interface ScheduledChunk {
    * Decode steps that follow one another before anything is read back: the token that each draws
    * is the one that the next computes, one position further on, and the index of the draw grows by
    * one. From 2 to {@link MAX_DECODE_STEPS}, in a batch of decodes alone, which ask for nothing but
-   * draws without adjustments. Absent: one step.
+   * draws without adjustments. Absent: one.
    */
-  readonly numSteps?: number;
+  readonly numDecodeSteps?: number;
   /**
    * Present for a sequence that reads the rows of position tables for long contexts
    * (`src/core/long_context.ts`).
@@ -115,8 +115,8 @@ export interface ScheduledChunk {
 }
 
 /** The decode steps that a chunk stands for. */
-export function numStepsOf({ numSteps = 1 }: ScheduledChunk): number {
-  return numSteps;
+export function numDecodeStepsOf({ numDecodeSteps = 1 }: ScheduledChunk): number {
+  return numDecodeSteps;
 }
 
 /** Whether something is to be handed back of a chunk, beside the KV that it writes. */
@@ -157,12 +157,12 @@ export interface BlockLoad extends BlockSwap {
 }
 
 /**
- * The plan of one step, or of several decode steps of the same sequences: plain data that is
+ * The plan of one step, which may stand for several decode steps: plain data that is
  * printed, saved and replayed. It owns what it carries, or shares what never changes: a
  * plan that is kept stays as it was.
  */
 export interface Batch {
-  /** Counts the plans of this engine, from 0. */
+  /** Number of the step in this engine, from 0. */
   readonly step: number;
   /** Blocks to be copied to host memory before anything is written. Absent when there are none. */
   readonly swapOuts?: readonly BlockSwap[];
@@ -188,14 +188,14 @@ export function hasSwaps({ swapOuts, swapIns }: Pick<Batch, "swapOuts" | "swapIn
   return (swapOuts ?? swapIns) !== undefined;
 }
 
-/** The steps that a plan stands for: those of the chunk with most; 1 where none has any. */
-export function numPlanSteps({ chunks }: Pick<Batch, "chunks">): number {
-  return Math.max(1, ...chunks.map(numStepsOf));
+/** The decode steps that a plan stands for: those of the chunk with most; 1 where none has any. */
+export function numDecodeStepsIn({ chunks }: Pick<Batch, "chunks">): number {
+  return Math.max(1, ...chunks.map(numDecodeStepsOf));
 }
 
-/** The positions that a plan computes, in all of its steps. */
+/** The positions that a plan computes, in all of its decode steps. */
 export function numPositionsOf({ numTokens, chunks }: Pick<Batch, "numTokens" | "chunks">): number {
-  return chunks.reduce((sum, chunk) => sum + numStepsOf(chunk) - 1, numTokens);
+  return chunks.reduce((sum, chunk) => sum + numDecodeStepsOf(chunk) - 1, numTokens);
 }
 
 /** A token with the natural logarithm of its probability under the unmodified distribution. */

@@ -13,7 +13,11 @@ export interface StatDeclaration {
  * metric: all that is left is to count it.
  */
 export const ENGINE_COUNTERS = {
-  numSteps: { metric: "quire:steps_total", help: "Engine steps" },
+  numSteps: {
+    metric: "quire:steps_total",
+    help:
+      "Steps: passes of schedule, run and commit, each of which may stand for several decode steps",
+  },
   numStepTokens: { metric: "quire:step_tokens_total", help: "Positions computed in all steps" },
   numPreemptions: {
     metric: "vllm:num_preemptions_total",
@@ -42,7 +46,7 @@ export const ENGINE_COUNTERS = {
     metric: "vllm:prompt_tokens_cached_total",
     help: "Those of the prompt tokens processed that were found in the prefix cache or shared",
   },
-  numFurtherSteps: {
+  numFurtherDecodeSteps: {
     metric: "quire:further_decode_steps_total",
     help: "Decode steps that were submitted together with the one before",
   },

@@ -1,4 +1,4 @@
-import { type Batch, numPlanSteps } from "../core/batch.ts";
+import { type Batch, numDecodeStepsIn } from "../core/batch.ts";
 import type { SwapCosts, SwapTimes } from "../core/swap_space.ts";
 
 const MIB = 2 ** 20;
@@ -64,7 +64,7 @@ export class CostMeter {
     // What went before the first step was no part of it.
     const isFirst = before === NO_TIMES;
     const computeMs = isFirst ? ms : ms - storeMs - loadMs;
-    this.#observeStep(numTokens, computeMs / numPlanSteps({ chunks }));
+    this.#observeStep(numTokens, computeMs / numDecodeStepsIn({ chunks }));
     const costs = this.#costs;
     if (costs === undefined || (this.#told !== undefined && isAlike(costs, this.#told))) return;
     return this.#told = costs;

@@ -273,7 +273,7 @@ export class Engine {
   #report(events: readonly TokenEvent[]): void {
     this.#flush();
     const stats = { ...this.#scheduler.stats, ...this.#times.totals };
-    this.#unposted = { type: "events", events, stats, ...this.#recorder?.take() };
+    this.#unposted = { type: "events", events, stats, ...this.#recorder?.drain() };
   }
 
   /** Posts the latest report, once. */

@@ -84,7 +84,7 @@ export class EngineLives {
     this.#watchdog = new Watchdog({
       clock,
       ping: () => this.post({ type: "ping" }),
-      onSilence: (reason) => this.#onCrash({ reason, isHung: true }),
+      onHang: (reason) => this.#onCrash({ reason, isHung: true }),
       onStall: (stall) => {
         if (stall !== undefined) this.#numStalls++;
         options.onStall(stall);

@@ -56,7 +56,7 @@ export class EngineViews {
       blocks,
       ...(tree === undefined ? {} : { tree }),
       ...this.#scheduler.viewSequences(maxNumSequences),
-      ...this.#log.take(),
+      ...this.#log.drain(),
       tookMs: this.#clock.now() - beganMs,
     };
   }

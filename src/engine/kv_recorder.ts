@@ -138,7 +138,7 @@ export class KvRecorder implements CacheListener {
   }
 
   /** Returns the records so far and forgets them; undefined when there are none. */
-  take(): KvRecords | undefined {
+  drain(): KvRecords | undefined {
     if (this.#events.length === 0 && this.#decisions.length === 0) return undefined;
     const records = { kvEvents: this.#events, decisions: this.#decisions };
     this.#events = [];

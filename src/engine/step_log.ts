@@ -72,7 +72,7 @@ export class StepLog {
   }
 
   /** Takes the latest entries, at most {@link MAX_ENTRIES} of each kind; someone watches. */
-  take(): { readonly steps: readonly StepView[]; readonly chunks: readonly ChunkView[] } {
+  drain(): { readonly steps: readonly StepView[]; readonly chunks: readonly ChunkView[] } {
     this.#askedMs = this.#clock.now();
     const taken = {
       steps: this.#steps.slice(-MAX_ENTRIES),

@@ -1,4 +1,4 @@
-import { type Batch, MAX_DECODE_STEPS, numPlanSteps } from "../core/batch.ts";
+import { type Batch, MAX_DECODE_STEPS, numDecodeStepsIn } from "../core/batch.ts";
 import type { StepBounds } from "../core/step_bounds.ts";
 import { PrefillPace, type PrefillPaceOptions } from "./prefill_pace.ts";
 import type { StepTime } from "./step_times.ts";
@@ -49,10 +49,10 @@ export class StepPace {
     if (!chunks.every(({ tokens: { length } }) => length === 1)) {
       return this.#prefill?.observe(chunks, deviceMs);
     }
-    const numSteps = numPlanSteps({ chunks });
-    const before = this.#decode ?? { deviceMs: deviceMs / numSteps, hostMs };
+    const numDecodeSteps = numDecodeStepsIn({ chunks });
+    const before = this.#decode ?? { deviceMs: deviceMs / numDecodeSteps, hostMs };
     this.#decode = {
-      deviceMs: before.deviceMs + EMA_WEIGHT * (deviceMs / numSteps - before.deviceMs),
+      deviceMs: before.deviceMs + EMA_WEIGHT * (deviceMs / numDecodeSteps - before.deviceMs),
       hostMs: before.hostMs + EMA_WEIGHT * (hostMs - before.hostMs),
     };
     this.#maxDecodeSteps = stepsAfter(this.#maxDecodeSteps, this.#decode);
@@ -60,14 +60,14 @@ export class StepPace {
 }
 
 /** How many decode steps follow on so many, where one takes so long. */
-function stepsAfter(numSteps: number, { deviceMs, hostMs }: StepTime): number {
+function stepsAfter(numDecodeSteps: number, { deviceMs, hostMs }: StepTime): number {
   // A device that takes no time is one that does not tell.
   if (deviceMs <= 0) return MAX_DECODE_STEPS;
   const affordable = Math.min(MAX_DECODE_STEPS, MAX_DECODES_MS / deviceMs);
   const worth = Math.min(affordable, hostMs / (HOST_SHARE * deviceMs));
-  const isRight = numSteps <= affordable && worth <= GROWTH_THRESHOLD * numSteps &&
-    worth >= SHRINK_THRESHOLD * numSteps;
-  if (isRight) return numSteps;
+  const isRight = numDecodeSteps <= affordable && worth <= GROWTH_THRESHOLD * numDecodeSteps &&
+    worth >= SHRINK_THRESHOLD * numDecodeSteps;
+  if (isRight) return numDecodeSteps;
   const most = 2 ** Math.floor(Math.log2(Math.max(1, affordable)));
   return Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, worth))));
 }

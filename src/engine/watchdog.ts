@@ -41,7 +41,7 @@ export interface WatchdogOptions {
   /** Asks the isolate for its pulse. */
   readonly ping: () => void;
   /** The isolate has been silent for too long; told once, with a sentence. */
-  readonly onSilence: (reason: string) => void;
+  readonly onHang: (reason: string) => void;
   /** A step takes unusually long, and is still allowed to; undefined once it gets on. */
   readonly onStall?: (stall: EngineStall | undefined) => void;
 }
@@ -135,12 +135,12 @@ export class Watchdog {
   #watch(deadlineMs: number, reason: string, onTick: () => void = () => {}): void {
     this.cancel();
     this.#silentMs = 0;
-    const { clock, onSilence } = this.#options;
+    const { clock, onHang } = this.#options;
     const tickMs = tickOf(deadlineMs);
     const wait = () => this.#cancelTick = clock.after(tickMs, tick);
     const tick = () => {
       this.#silentMs += tickMs;
-      if (this.#silentMs >= deadlineMs) return onSilence(reason);
+      if (this.#silentMs >= deadlineMs) return onHang(reason);
       wait();
       onTick();
     };

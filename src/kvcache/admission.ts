@@ -47,7 +47,7 @@ export interface AdmissionOptions extends CachingOptions {
   /** Slabs to leave free, where that is more than the watermark. Default: the watermark. */
   readonly numHeadroomSlabs?: number;
   /** Its own id, where it may have blocks in host memory. */
-  readonly resumes?: SequenceId;
+  readonly swappedId?: SequenceId;
   /** Most leading tokens that may be found, in whole blocks. Default: all but the last. */
   readonly maxCachedTokens?: number;
   /**

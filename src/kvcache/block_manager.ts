@@ -308,7 +308,7 @@ export class BlockManager {
 
   /** Hands out the copies that keep states: the next step makes them before it computes. */
   takeCopies(): readonly BlockCopy[] {
-    return this.#copies.take().map(({ group, from, to }) => ({
+    return this.#copies.drain().map(({ group, from, to }) => ({
       group,
       from: this.#pool.idInGroup(from, group),
       to: this.#pool.idInGroup(to, group),

@@ -3,9 +3,9 @@ import type { BlockId } from "../core/ids.ts";
 import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/pool.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
-import { admissionDemand, growthDemand, resumeDemand } from "./tables/demands.ts";
+import { admissionDemand, growthDemand, swapInDemand } from "./tables/demands.ts";
 import { type EncoderInput, inputDemand, type InputPlan } from "./tables/encoder_inputs.ts";
-import { canResume, fullBlocksOf } from "./tables/swap_tables.ts";
+import { canSwapIn, fullBlocksOf } from "./tables/swap_tables.ts";
 import type { SwappedSequence } from "./swap/swap_store.ts";
 
 /** What an admission begins with and takes, and how many slabs it lacks for it. */
@@ -20,7 +20,7 @@ export interface AdmissionPlan {
   readonly demandWithReserved: Demand;
   readonly numMissing: number;
   /** Positions that it goes on behind, whose blocks come from host memory; absent: none do. */
-  readonly numResumed?: number;
+  readonly numSwappedInTokens?: number;
 }
 
 /** What an admission asks for beside its tokens. */
@@ -165,17 +165,17 @@ export class PoolRoom {
    * As {@link planAdmission}, of a sequence whose blocks come back from host memory; undefined
    * where they do not follow on what is cached, or reach no further.
    */
-  planResume(
+  planSwapIn(
     swapped: SwappedSequence,
     hit: Hit,
     numTokens: number,
     request: RoomRequest,
   ): AdmissionPlan | undefined {
-    if (!canResume(swapped, hit.nodes.length, this.#grain.blockSize)) return undefined;
+    if (!canSwapIn(swapped, hit.nodes.length, this.#grain.blockSize)) return undefined;
     const { numTokens: numComputed } = swapped;
     const found = { ...hit, blocks: fullBlocksOf(this.#groups, hit.blocks) };
     const lengths = { numComputed, numFound: hit.nodes.length };
-    const demand = resumeDemand(this.#groups, numTokens, lengths, this.#grain);
+    const demand = swapInDemand(this.#groups, numTokens, lengths, this.#grain);
     const hits = found.blocks.flat();
     const numMissing = this.countMissingAtStart(demand, hits, request);
     const plan = {
@@ -187,9 +187,9 @@ export class PoolRoom {
       numMissing,
     };
     if (numMissing > 0 && this.isCut && request.isFirst && hits.length > 0) {
-      return this.planResume(swapped, noHit(this.#groups.length), numTokens, request);
+      return this.planSwapIn(swapped, noHit(this.#groups.length), numTokens, request);
     }
-    return { ...plan, numResumed: numComputed };
+    return { ...plan, numSwappedInTokens: numComputed };
   }
 
   /** Slabs that can be evicted when `hits` are held. */

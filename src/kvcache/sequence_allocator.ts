@@ -18,7 +18,7 @@ import { snapshotChunkEnds } from "./tables/kept_lengths.ts";
 import { SequenceBlocks } from "./tables/sequence_blocks.ts";
 import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./tables/sequence_path.ts";
 import { StartCopies } from "./tables/start_copies.ts";
-import { resumedTables } from "./tables/swap_tables.ts";
+import { swappedInTables } from "./tables/swap_tables.ts";
 import type { SwapStore } from "./swap/swap_store.ts";
 
 /** What sequences get their blocks from, and what is told of it. */
@@ -91,9 +91,9 @@ export class SequenceAllocator {
     const request = { isFirst: this.sequences.size === 0, reserved, numHeadroomSlabs, planInputs };
     const hit = this.lookUp(tokens, tokenScope(options), maxCachedTokens);
     const { room, swap } = this.#options;
-    const swapped = options.resumes === undefined ? undefined : swap?.find(options.resumes);
-    const resumed = swapped && room.planResume(swapped, hit, tokens.length, request);
-    return resumed ?? room.planAdmission(hit, tokens.length, request);
+    const swapped = options.swappedId === undefined ? undefined : swap?.find(options.swappedId);
+    const swapIn = swapped && room.planSwapIn(swapped, hit, tokens.length, request);
+    return swapIn ?? room.planAdmission(hit, tokens.length, request);
   }
 
   /** What a fork shares, takes and copies; undefined where its source has not got that. */
@@ -109,7 +109,7 @@ export class SequenceAllocator {
     const plan = this.planAdmission(tokens, options);
     const { numMissing, demandWithReserved, hits } = plan;
     if (!this.#hasRoom(id, numMissing, demandWithReserved, options, hits)) return undefined;
-    if (plan.numResumed !== undefined) return this.#resume(id, tokens, plan, options);
+    if (plan.numSwappedInTokens !== undefined) return this.#swapIn(id, tokens, plan, options);
     this.#dropSwapped(id, plan);
     return this.#admit(id, tokens, plan, options);
   }
@@ -231,10 +231,10 @@ export class SequenceAllocator {
   }
 
   /** As `#admit`, of a sequence whose blocks come back from host memory. */
-  #resume(
+  #swapIn(
     id: SequenceId,
     tokens: Uint32Array,
-    { hit, hits, demand, numResumed: numComputed = 0 }: AdmissionPlan,
+    { hit, hits, demand, numSwappedInTokens: numComputed = 0 }: AdmissionPlan,
     options: AdmissionOptions,
   ): Admission {
     const { cache, groups, source, pool, swap, onDecision } = this.#options;
@@ -246,7 +246,7 @@ export class SequenceAllocator {
     if (hits.length > 0) onDecision?.({ type: "hit", sequenceId: id, numBlocks: hits.length });
     const taken = this.#take(id, demand);
     const lengths = { numComputed, blockSize: this.#blockSize };
-    const tables = resumedTables(groups, { found: hit.blocks, taken, ...lengths });
+    const tables = swappedInTables(groups, { found: hit.blocks, taken, ...lengths });
     this.sequences.set(id, new SequenceBlocks(tables, numComputed, path));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
     const loaded = swap!.load(id, (group, index) => {

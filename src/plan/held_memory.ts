@@ -5,8 +5,9 @@ import type { RequestLengths } from "./request_lengths.ts";
 /**
  * How memory is given to a sequence. `contiguous` reserves the longest length for each;
  * `power_of_two` the prompt and the output rounded up to a power of two, as a server with buddy
- * allocation and a good guess could; `exact` the prompt and the output, known beforehand by an
- * oracle; `paged` takes block after block as the sequence grows.
+ * allocation and a good guess could; `exact` the prompt and the output, known beforehand, as an
+ * oracle would (so its name in the benchmarks); `paged` takes block after block as the sequence
+ * grows.
  */
 export type Allocator = "contiguous" | "power_of_two" | "exact" | "paged";
 

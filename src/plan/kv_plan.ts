@@ -9,8 +9,8 @@ import {
   concurrency,
   largestBufferBytes,
   longestSequence,
+  plannedSequenceBytes,
   planPool,
-  sequenceBytes,
   shareUnread,
 } from "./sequence_size.ts";
 import { planTraffic, type Traffic, type TrafficPlan, typicalTraffic } from "./traffic_plan.ts";
@@ -156,7 +156,7 @@ function planDtype(shape: ModelShape, dtype: KvCacheDtype, limits: Limits): Dtyp
     })),
     lengths: plannedLengths(maxModelLen).map((len) => ({
       len,
-      bytes: sequenceBytes(pool, len),
+      bytes: plannedSequenceBytes(pool, len),
       numSequences: Math.floor(concurrency(pool, memoryBytes, len)),
     })),
   };

@@ -43,7 +43,7 @@ export function planPool(
  * Most bytes that a sequence of `numTokens` ever holds at once, from its first chunk on, in whole
  * slabs of each group: exact, as `maxLiveBlocks` is.
  */
-export function sequenceBytes(
+export function plannedSequenceBytes(
   { groups, layout, grain, slabBytes }: PlannedPool,
   numTokens: number,
 ): number {
@@ -53,7 +53,7 @@ export function sequenceBytes(
 
 /** Sequences of `numTokens` each that `memoryBytes` hold at once, the last one perhaps in part. */
 export function concurrency(pool: PlannedPool, memoryBytes: number, numTokens: number): number {
-  return memoryBytes / sequenceBytes(pool, numTokens);
+  return memoryBytes / plannedSequenceBytes(pool, numTokens);
 }
 
 /**
@@ -64,7 +64,7 @@ export function longestSequence(pool: PlannedPool, memoryBytes: number, limit: n
   let [fits, fails] = [0, limit + 1];
   while (fails - fits > 1) {
     const middle = Math.floor((fits + fails) / 2);
-    if (sequenceBytes(pool, middle) <= memoryBytes) fits = middle;
+    if (plannedSequenceBytes(pool, middle) <= memoryBytes) fits = middle;
     else fails = middle;
   }
   return fits;

@@ -33,10 +33,10 @@ export async function allocateModel(
   },
 ): Promise<AllocatedModel> {
   const { device, model } = inputs;
-  let next: Pick<MemoryPlan, "engine" | "budget"> = plan;
+  let next: Pick<MemoryPlan, "config" | "budget"> = plan;
   while (true) {
-    const { engine, budget } = next;
-    const given = { device, engine, model, weights, budget };
+    const { config, budget } = next;
+    const given = { device, config, model, weights, budget };
     try {
       const memory = await allocateMemory(given);
       if (budget !== plan.budget) tell(shrunkWords(plan, given));
@@ -55,12 +55,12 @@ function smallerPlan(
   inputs: MemoryInputs,
   { limit }: MemoryPlan,
   numBlocks: number,
-): Pick<MemoryPlan, "engine" | "budget"> | undefined {
-  const { engine, model } = inputs;
+): Pick<MemoryPlan, "config" | "budget"> | undefined {
+  const { config, model } = inputs;
   const numBlocksOverride = Math.floor(numBlocks * SHARE_OF_NEXT);
-  if (isPoolGiven(engine) || limit?.isFlag === true || numBlocksOverride < 1) return undefined;
+  if (isPoolGiven(config) || limit?.isFlag === true || numBlocksOverride < 1) return undefined;
   try {
-    const budget = kvBudget({ ...engine, numBlocksOverride }, model, limitsOf(inputs));
+    const budget = kvBudget({ ...config, numBlocksOverride }, model, limitsOf(inputs));
     return planOf(inputs, budget);
   } catch (error) {
     if (error instanceof StartupError) return undefined;

@@ -28,9 +28,9 @@ export async function compareBlockSizes(
   context: number,
 ): Promise<BlockSizeTimes> {
   const { inputs, memory } = options;
-  const { device, engine } = inputs;
-  const tuning = defaultTuning(device, engine);
-  const sizes = [...new Set([engine.blockSize, ...SIZES])];
+  const { device, config } = inputs;
+  const tuning = defaultTuning(device, config);
+  const sizes = [...new Set([config.blockSize, ...SIZES])];
   const candidates = sizes.map((size) => ({
     name: String(size),
     inputs: withBlockSize(inputs, size),
@@ -44,13 +44,13 @@ export async function compareBlockSizes(
   const operation = decodeAttention(inputs, context);
   const micros = await timer.time(operation, candidates);
   device.destroyBuffer(step);
-  const best = Number(fastest(micros, String(engine.blockSize)));
+  const best = Number(fastest(micros, String(config.blockSize)));
   return { context: operation.steps[0]!.context, micros, best };
 }
 
 /** The same pool in blocks of another size; a remainder stays unused. */
 export function withBlockSize(inputs: RunnerInputs, blockSize: number): RunnerInputs {
-  const { engine, budget } = inputs;
-  const numBlocks = Math.floor(budget.numBlocks * engine.blockSize / blockSize);
-  return { ...inputs, engine: { ...engine, blockSize }, budget: { ...budget, numBlocks } };
+  const { config, budget } = inputs;
+  const numBlocks = Math.floor(budget.numBlocks * config.blockSize / blockSize);
+  return { ...inputs, config: { ...config, blockSize }, budget: { ...budget, numBlocks } };
 }

@@ -40,13 +40,13 @@ export async function buildRunner(
   options: RunnerOptions = {},
 ): Promise<ModelRunner> {
   const { device } = inputs;
-  const { memory, tuning = defaultTuning(device, inputs.engine) } = options;
+  const { memory, tuning = defaultTuning(device, inputs.config) } = options;
   const { activations, storage } = memory ?? await allocateMemory(inputs);
   return await ModelRunner.create({
     device,
     storage,
     swap: options.swap ?? await swapMemory(inputs, storage, options.warn),
-    layers: (buffers) => layerKvs(inputs.model, inputs.engine, buffers),
+    layers: (buffers) => layerKvs(inputs.model, inputs.config, buffers),
     graph: (kv, step) =>
       forwardGraph(inputs, { activations: { ...activations, step }, kv }, tuning),
     packer: new StepPacker(stepLimits(inputs, tuning)),
@@ -60,17 +60,17 @@ export async function buildRunner(
 
 /** Host memory as the configuration asks for it; undefined where it asks for none. */
 async function swapMemory(
-  { device, model, engine }: RunnerInputs,
+  { device, model, config }: RunnerInputs,
   storage: KvStorage,
   warn: (words: string) => void = () => {},
 ): Promise<SwapMemory | undefined> {
-  const layout = swapLayout(model, engine);
+  const layout = swapLayout(model, config);
   return layout && await SwapMemory.create({ device, storage, layout, warn });
 }
 
 /** Reads the hidden states of steps once more, over the same buffers. */
 function rowReader(
-  { device, model, engine, weights }: RunnerInputs,
+  { device, model, config, weights }: RunnerInputs,
   activations: RunnerMemory["activations"],
   tuning: Tuning,
 ): RowReader {
@@ -84,7 +84,7 @@ function rowReader(
   const { logits, segments, sampled } = activations;
   return new RowReader({
     device,
-    maxSeqs: engine.maxNumSeqs,
+    maxSeqs: config.maxNumSeqs,
     hiddenSize: model.hiddenSize,
     sampled,
     pooled: activations.declared.last!,

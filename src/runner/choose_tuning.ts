@@ -46,16 +46,16 @@ export function mayTune({ kind, isSoftware }: Device, config: EngineConfig): boo
  * @throws {KernelError} when a kernel of the device's default tuning does not compile.
  */
 export async function chooseTuning(options: ChooseOptions): Promise<Tuning> {
-  const { inputs: { device, engine }, log, progress, now = systemClock.now } = options;
-  if (!mayTune(device, engine)) return defaultTuning(device, engine);
-  const { tuningStore: path } = engine;
+  const { inputs: { device, config }, log, progress, now = systemClock.now } = options;
+  if (!mayTune(device, config)) return defaultTuning(device, config);
+  const { tuningStore: path } = config;
   const file = path === undefined ? undefined : new TuningFile(path, device, log);
   const known = await file?.read() ?? [];
   const result = await tuneKernels({
     ...options,
     now,
     known,
-    limitMs: timesKernels(device.isSoftware, engine) ? AUTOTUNE_LIMIT_MS : 0,
+    limitMs: timesKernels(device.isSoftware, config) ? AUTOTUNE_LIMIT_MS : 0,
     onProgress: (numDone, numAll) =>
       progress(`${numDone} of ${numAll} operations, for ${AUTOTUNE_LIMIT_MS / 1000} s at most`),
   });

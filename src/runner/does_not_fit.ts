@@ -31,12 +31,12 @@ interface Smaller {
  * smaller pool, quantized weights, another file of the same repository, more memory.
  */
 export function doesNotFit(inputs: MemoryInputs, misfit: Misfit): StartupError {
-  const { engine, model } = inputs;
+  const { config, model } = inputs;
   const { limit, weightBytes } = misfit;
   const isPool = "budget" in misfit;
   const numTokens = isPool ? misfit.budget.maxModelLen : misfit.numTokens;
   const activations = activationsOf(inputs, numTokens);
-  const kv = isPool ? misfit.budget.bytes : sequenceBytes(engine, model, numTokens);
+  const kv = isPool ? misfit.budget.bytes : sequenceBytes(config, model, numTokens);
   const total = weightBytes + activations + kv;
   const hasRoom = (bytes: number) =>
     isPool
@@ -44,7 +44,7 @@ export function doesNotFit(inputs: MemoryInputs, misfit: Misfit): StartupError {
       : longestWithin(inputs, limit.bytes, bytes) >= numTokens;
   const longest = isPool ? 0 : longestWithin(inputs, limit.bytes, weightBytes);
   const remedies = [
-    ...(askedLength(engine) !== undefined && longest > 1 ? [`--max-model-len ${longest}`] : []),
+    ...(askedLength(config) !== undefined && longest > 1 ? [`--max-model-len ${longest}`] : []),
     ...(isPool ? smallerPool(limit.bytes - weightBytes - activations) : []),
     ...named(smallerWeights(inputs, weightBytes).filter(({ bytes }) => hasRoom(bytes))),
     ...(limit.isFlag ? [`--gpu-memory-bytes ${Math.ceil(total / MIB)}MiB`] : []),
@@ -70,7 +70,7 @@ function smallerPool(bytes: number): string[] {
 
 /** What takes less than so many bytes, largest first. */
 function smallerWeights(
-  { sources, device, engine }: MemoryInputs,
+  { sources, device, config }: MemoryInputs,
   weightBytes: number,
 ): Smaller[] {
   const quantized = Object.values(DEFAULT_QUANTIZATIONS).map((quantization) => ({
@@ -78,7 +78,7 @@ function smallerWeights(
     bytes: weightsSize(sources, quantization, device),
   }));
   const isSmaller = ({ bytes }: Pick<Smaller, "bytes">) => bytes < weightBytes;
-  const files = (engine.otherFiles ?? []).map(({ name, bytes }) => ({
+  const files = (config.otherFiles ?? []).map(({ name, bytes }) => ({
     how: name,
     bytes,
     isFile: true,

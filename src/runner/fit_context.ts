@@ -12,7 +12,7 @@ import type { WeightSource } from "./upload_weights.ts";
 /** What is known of a model and its device before anything is loaded. */
 export interface MemoryInputs {
   readonly device: Device;
-  readonly engine: EngineConfig;
+  readonly config: EngineConfig;
   readonly model: Model;
   readonly sources: readonly WeightSource[];
   /** The host's memory, where the device uses it; absent where it has memory of its own. */
@@ -39,10 +39,10 @@ export function limitsOf(
 }
 
 /** A pool, and what steps over it take. */
-export interface StepPlan {
+export interface StepMemory {
   readonly budget: KvBudget;
   /** With the steps that the device can bind. */
-  readonly engine: EngineConfig;
+  readonly config: EngineConfig;
   /** What was lowered for that, in words. */
   readonly notices: readonly string[];
   readonly activationBytes: number;
@@ -50,11 +50,11 @@ export interface StepPlan {
 
 /** A budget, and the steps that it is for. */
 export function planOf(
-  { device, engine, model }: Pick<MemoryInputs, "device" | "engine" | "model">,
+  { device, config, model }: Pick<MemoryInputs, "device" | "config" | "model">,
   budget: KvBudget,
-): StepPlan {
-  const steps = bindableSteps({ device, engine, model, budget });
-  const inputs = { device, engine: steps.engine, model, budget };
+): StepMemory {
+  const steps = bindableSteps({ device, config, model, budget });
+  const inputs = { device, config: steps.config, model, budget };
   return { budget, ...steps, activationBytes: activationBytes(inputs) };
 }
 
@@ -67,7 +67,7 @@ export function longestWithin(
   memoryBytes: number,
   weightBytes: number,
 ): number {
-  const most = askedLength(inputs.engine) ?? inputs.model.maxPositionEmbeddings;
+  const most = askedLength(inputs.config) ?? inputs.model.maxPositionEmbeddings;
   return largestThat(most, (len) => {
     try {
       budgetWithin(inputs, memoryBytes - weightBytes, len);
@@ -85,9 +85,9 @@ export function budgetWithin(
   memoryBytes: number,
   maxModelLen: number,
 ): KvBudget {
-  const { engine, model } = inputs;
+  const { config, model } = inputs;
   const kvCacheMemoryBytes = memoryBytes - activationsOf(inputs, maxModelLen);
-  return kvBudget({ ...engine, kvCacheMemoryBytes, maxModelLen }, model, limitsOf(inputs));
+  return kvBudget({ ...config, kvCacheMemoryBytes, maxModelLen }, model, limitsOf(inputs));
 }
 
 /** Bytes of the activations of steps with contexts of at most so many tokens. */
@@ -96,7 +96,7 @@ export function activationsOf(inputs: MemoryInputs, maxModelLen: number): number
 }
 
 /** The steps for contexts of at most so many tokens. @throws StartupError */
-export function stepsOf(inputs: MemoryInputs, maxModelLen: number): StepPlan {
+export function stepsOf(inputs: MemoryInputs, maxModelLen: number): StepMemory {
   return planOf(inputs, { numBlocks: 0, maxNumBlocks: 0, bytes: 0, maxModelLen });
 }
 

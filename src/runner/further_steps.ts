@@ -3,8 +3,8 @@ import { STEP, type StepDims } from "../../kernels/step.ts";
 import {
   type Batch,
   MAX_DECODE_STEPS,
-  numPlanSteps,
-  numStepsOf,
+  numDecodeStepsIn,
+  numDecodeStepsOf,
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { StepPacker } from "./step_packer.ts";
@@ -42,7 +42,7 @@ export class FurtherStepPacker {
 
   pack(batch: Batch): PackedFurtherSteps {
     const draws = batch.chunks.map((_, i) => [i]);
-    const numSteps = numPlanSteps(batch);
+    const numSteps = numDecodeStepsIn(batch);
     const steps: { dims: StepDims; numWords: number }[] = [];
     let numDraws = draws.length;
     let end = FIRST_WORD;
@@ -81,7 +81,7 @@ export class FurtherStepPacker {
 function chunksLeft({ chunks }: Batch, step: number): number[] {
   const left: number[] = [];
   chunks.forEach((chunk, i) => {
-    if (numStepsOf(chunk) > step) left.push(i);
+    if (numDecodeStepsOf(chunk) > step) left.push(i);
   });
   return left;
 }

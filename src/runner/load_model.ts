@@ -52,7 +52,7 @@ export async function loadModel(
   try {
     const checkpoint = weightsOf(model, whole);
     const memory: MemoryInputs = {
-      ...{ device, engine: config, model },
+      ...{ device, config, model },
       sources: weightSources(checkpoint, model.weights),
       ...(device.isSoftware ? { host: unifiedMemory() } : {}),
     };
@@ -91,7 +91,7 @@ function load(
     readonly phases: StartupPhases;
   },
 ): Promise<UploadedWeights> {
-  const { device, engine: { quantization }, model } = inputs;
+  const { device, config: { quantization }, model } = inputs;
   const phase = quantization === undefined
     ? "load weights"
     : `quantize weights to ${quantization.method}`;

@@ -6,7 +6,7 @@ import {
   type BlockMove,
   type ChunkResult,
   hasSwaps,
-  numPlanSteps,
+  numDecodeStepsIn,
 } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { SwapTimes } from "../core/swap_space.ts";
@@ -127,7 +127,7 @@ export class ModelRunner {
   }
 
   async #runSubBatch(batch: Batch, submit: SubmitOptions): Promise<ChunkResult[]> {
-    if (numPlanSteps(batch) > 1) return await this.#runSteps(batch, submit);
+    if (numDecodeStepsIn(batch) > 1) return await this.#runSteps(batch, submit);
     const { isWhole, onSubmitted } = submit;
     const { device, packer, sampled } = this.#components;
     const packed = packer.pack(batch);
@@ -149,7 +149,7 @@ export class ModelRunner {
     { isWhole, onSubmitted }: SubmitOptions,
   ): Promise<ChunkResult[]> {
     const { device, packer, sampled, vocabSize } = this.#components;
-    const first = packer.pack(batch, numPlanSteps(batch));
+    const first = packer.pack(batch, numDecodeStepsIn(batch));
     await this.#programs.upload(first.words);
     const { words, steps, draws } = this.#further.pack(batch);
     const nextStep = await this.#programs.uploadFurther(words);
@@ -193,7 +193,13 @@ export class ModelRunner {
     const { packer, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
-    const { draw: _draw, score: _score, pooling: _pooling, numSteps: _numSteps, ...rest } = chunk;
+    const {
+      draw: _draw,
+      score: _score,
+      pooling: _pooling,
+      numDecodeSteps: _numDecodeSteps,
+      ...rest
+    } = chunk;
     const { tokens } = chunk;
     const drawn = result.outputs.slice(0, -1);
     // Of several steps, the one that has failed.

@@ -104,17 +104,17 @@ export class OperationTimer {
     numLayers: number,
   ): TimedCalls<StepDims> {
     const { inputs: { device }, memory: { activations, storage } } = this.#options;
-    const { blockSize } = inputs.engine;
+    const { blockSize } = inputs.config;
     const packer = new StepPacker(stepLimits(inputs, tuning));
     const numBlocks = inputs.budget.numBlocks;
-    const groups = poolGroups(kvMemory(inputs.model, inputs.engine));
+    const groups = poolGroups(kvMemory(inputs.model, inputs.config));
     // Where contexts are too long for one sub-batch, the first stands for all.
     const [batch] = subBatches(
       tuningBatch(step, { blockSize, numBlocks, ...groups }),
       packer.limits,
     );
     const { words, dims } = packer.pack(batch!);
-    const kv = layerKvs(inputs.model, inputs.engine, storage.buffers).slice(0, numLayers);
+    const kv = layerKvs(inputs.model, inputs.config, storage.buffers).slice(0, numLayers);
     const calls = forwardGraph(inputs, { activations, kv }, tuning)
       .filter((call) => includes(call) && call.workgroups(dims).every((count) => count > 0));
     return {

@@ -10,7 +10,7 @@ import {
   type MemoryInputs,
   type MemoryLimit,
   planOf,
-  type StepPlan,
+  type StepMemory,
   stepsOf,
 } from "./fit_context.ts";
 import { askedLength, checkKvSettings, type KvBudget, kvBudget } from "./memory_budget.ts";
@@ -22,7 +22,7 @@ const HOST_LIMIT = 0.9;
 const MIN_CONTEXT = 2;
 
 /** What a start will take of the device. */
-export interface MemoryPlan extends StepPlan {
+export interface MemoryPlan extends StepMemory {
   readonly weightBytes: number;
   /** What it has to fit in, where that is known. */
   readonly limit?: MemoryLimit;
@@ -37,15 +37,15 @@ export interface MemoryPlan extends StepPlan {
  * @throws {StartupError} when it does not fit, with what would, and as {@link kvBudget}.
  */
 export function planMemory(inputs: MemoryInputs): MemoryPlan {
-  const { device, engine, model, sources } = inputs;
-  checkKvSettings(engine, model, model.maxPositionEmbeddings);
+  const { device, config, model, sources } = inputs;
+  checkKvSettings(config, model, model.maxPositionEmbeddings);
   // Refuses what no context, however short, changes.
   stepsOf(inputs, MIN_CONTEXT);
-  const weightBytes = weightsSize(sources, engine.quantization, device);
+  const weightBytes = weightsSize(sources, config.quantization, device);
   const limit = limitOf(inputs);
-  const hasFixedPool = isPoolGiven(engine);
+  const hasFixedPool = isPoolGiven(config);
   if (limit?.isFlag === true && !hasFixedPool) return planWithin(inputs, limit, weightBytes);
-  const plan = planOf(inputs, longestOf(inputs, kvBudget(engine, model, limitsOf(inputs))));
+  const plan = planOf(inputs, longestOf(inputs, kvBudget(config, model, limitsOf(inputs))));
   const total = weightBytes + plan.activationBytes + plan.budget.bytes;
   if (limit === undefined || total <= limit.bytes) {
     return { ...plan, weightBytes, ...omitUndefined({ limit }) };
@@ -73,12 +73,12 @@ export function planWords(plan: MemoryPlan): string {
 
 /** With "auto" the budget for the longest context that attention has room for. */
 function longestOf(inputs: MemoryInputs, budget: KvBudget): KvBudget {
-  if (inputs.engine.maxModelLen !== "auto") return budget;
+  if (inputs.config.maxModelLen !== "auto") return budget;
   return { ...budget, maxModelLen: longestBindable(inputs, budget.maxModelLen) };
 }
 
 function planWithin(inputs: MemoryInputs, limit: MemoryLimit, weightBytes: number): MemoryPlan {
-  const asked = askedLength(inputs.engine);
+  const asked = askedLength(inputs.config);
   const longest = longestWithin(inputs, limit.bytes, weightBytes);
   if (longest < (asked ?? MIN_CONTEXT)) {
     throw doesNotFit(inputs, { limit, weightBytes, numTokens: asked ?? MIN_CONTEXT });
@@ -87,8 +87,8 @@ function planWithin(inputs: MemoryInputs, limit: MemoryLimit, weightBytes: numbe
   return { ...planOf(inputs, budget), weightBytes, limit };
 }
 
-function limitOf({ engine, host }: MemoryInputs): MemoryLimit | undefined {
-  const { gpuMemoryBytes } = engine;
+function limitOf({ config, host }: MemoryInputs): MemoryLimit | undefined {
+  const { gpuMemoryBytes } = config;
   if (gpuMemoryBytes !== undefined) {
     const words = `--gpu-memory-bytes ${formatByteSize(gpuMemoryBytes)}`;
     return { bytes: gpuMemoryBytes, words, isFlag: true };

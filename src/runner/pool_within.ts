@@ -27,7 +27,7 @@ export function poolWithin(
 ): PoolWithin | undefined {
   const inputs: MemoryInputs = {
     device: new ReferenceDevice(),
-    engine: {
+    config: {
       ...{ modelDir: "", device: "cpu", kvCacheDtype: "f16", enablePrefixCaching: true },
       ...{ maxNumQueuedSeqs: 1, ...settings },
       ...omitUndefined({ maxModelLen }),

@@ -7,7 +7,7 @@ import type { UploadedWeights } from "./upload_weights.ts";
 /** The inputs of a runner: a model on its device, and its memory budget there. */
 export interface RunnerInputs {
   readonly device: Device;
-  readonly engine: EngineConfig;
+  readonly config: EngineConfig;
   readonly model: Model;
   readonly weights: UploadedWeights;
   readonly budget: KvBudget;

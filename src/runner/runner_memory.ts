@@ -33,9 +33,9 @@ const OWN_BUFFERS = [
  * @throws {RangeError} when the device has no room; nothing of it is kept.
  */
 export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory> {
-  const { device, engine, model, budget } = inputs;
-  const activations = await createActivations(inputs, defaultTuning(device, engine));
-  const { slabBytes } = kvMemory(model, engine).layout;
+  const { device, config, model, budget } = inputs;
+  const activations = await createActivations(inputs, defaultTuning(device, config));
+  const { slabBytes } = kvMemory(model, config).layout;
   try {
     const storage = await KvStorage.create(device, { numSlabs: budget.numBlocks, slabBytes });
     return { activations, storage };
@@ -53,17 +53,17 @@ export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory
  */
 export function bindableSteps(
   inputs: StepInputs,
-): { engine: EngineConfig; notices: readonly string[] } {
-  const { device, engine, model } = inputs;
-  const tuning = defaultTuning(device, engine);
+): { config: EngineConfig; notices: readonly string[] } {
+  const { device, config, model } = inputs;
+  const tuning = defaultTuning(device, config);
   // Refuses contexts that attention has no room for, before anything is loaded.
   stepLimits(inputs, tuning);
   const { maxTokens, maxSeqs, notices } = boundStep(
-    { maxTokens: engine.maxNumBatchedTokens, maxSeqs: engine.maxNumSeqs },
+    { maxTokens: config.maxNumBatchedTokens, maxSeqs: config.maxNumSeqs },
     activationSizes(model, tuning),
     device.maxBindingBytes,
   );
-  return { engine: { ...engine, maxNumSeqs: maxSeqs, maxNumBatchedTokens: maxTokens }, notices };
+  return { config: { ...config, maxNumSeqs: maxSeqs, maxNumBatchedTokens: maxTokens }, notices };
 }
 
 /**
@@ -72,28 +72,28 @@ export function bindableSteps(
  * @throws {StartupError} when the device cannot bind what attention keeps of one sequence.
  */
 export function stepLimits(
-  { device, engine, budget, model }: StepInputs,
+  { device, config, budget, model }: StepInputs,
   tuning: Tuning,
 ): StepLimits {
   invariant(
-    engine.blockSize % tuning.positionTile === 0,
-    `block size ${engine.blockSize} is no multiple of ${tuning.positionTile}`,
+    config.blockSize % tuning.positionTile === 0,
+    `block size ${config.blockSize} is no multiple of ${tuning.positionTile}`,
   );
   const { splitLen } = tuning;
   const { maxModelLen } = budget;
   return {
-    maxTokens: engine.maxNumBatchedTokens,
-    maxSeqs: engine.maxNumSeqs,
+    maxTokens: config.maxNumBatchedTokens,
+    maxSeqs: config.maxNumSeqs,
     splitLen,
     maxSplits: maxSplits(
-      { maxSeqs: engine.maxNumSeqs, maxModelLen, splitLen },
+      { maxSeqs: config.maxNumSeqs, maxModelLen, splitLen },
       activationSizes(model, tuning),
       device.maxBindingBytes,
     ),
-    maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
-    blockSize: engine.blockSize,
+    maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, config.blockSize),
+    blockSize: config.blockSize,
     queryTile: queryTile(model, tuning),
-    spans: kvMemory(model, engine).groups.map(readSpan),
+    spans: kvMemory(model, config).groups.map(readSpan),
     ...shortContext(model, budget),
   };
 }
@@ -107,11 +107,11 @@ function queryTile({ attention }: Pick<Model, "attention">, tuning: Tuning): num
 }
 
 /** What the sizes of a step's buffers depend on. */
-export type StepInputs = Pick<RunnerInputs, "device" | "engine" | "model" | "budget">;
+export type StepInputs = Pick<RunnerInputs, "device" | "config" | "model" | "budget">;
 
 /** Bytes of the buffers that a step passes through beside weights and KV. */
 export function activationBytes(inputs: StepInputs): number {
-  const planned = plannedBuffers(inputs, defaultTuning(inputs.device, inputs.engine));
+  const planned = plannedBuffers(inputs, defaultTuning(inputs.device, inputs.config));
   return planned.reduce((sum, { words }) => sum + 4 * words, 0);
 }
 

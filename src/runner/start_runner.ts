@@ -48,26 +48,25 @@ export async function startRunner(
     "compile kernels",
     (report) => buildRunner(inputs, { ...options, onProgress: (share) => report(percent(share)) }),
   );
-  const { model, engine } = inputs;
-  const swapSpace = swapLayout(model, engine)?.space;
-  const deviceKind = inputs.device.kind;
-  const pool = { deviceKind, ...inputs.budget, ...poolGroups(kvMemory(model, engine)), swapSpace };
+  const { model, budget, config: bindable, device: { kind: deviceKind } } = inputs;
+  const swapSpace = swapLayout(model, bindable)?.space;
+  const pool = { deviceKind, ...budget, ...poolGroups(kvMemory(model, bindable)), swapSpace };
   await phases.run(
     WARM_UP_PHASE,
-    (report) => warmUp(runner, engine, pool, (share) => report(percent(share))),
+    (report) => warmUp(runner, bindable, pool, (share) => report(percent(share))),
   );
   return { runner, info: engineInfo(inputs, phases.passed), modelFingerprint };
 }
 
 function engineInfo(
-  { device, engine, model, weights, budget }: RunnerInputs,
+  { device, config, model, weights, budget }: RunnerInputs,
   phases: readonly StartupPhase[],
 ): EngineInfo {
-  const swapSpace = swapLayout(model, engine)?.space;
+  const swapSpace = swapLayout(model, config)?.space;
   return {
     ...omitUndefined({ swapSpace }),
-    ...askedFor(engine),
-    ...multipliesInt8(device, engine) ? { hasInt8Activations: true } : {},
+    ...askedFor(config),
+    ...multipliesInt8(device, config) ? { hasInt8Activations: true } : {},
     device: describeDevice(device),
     deviceKind: device.kind,
     modelType: model.modelType,
@@ -79,14 +78,14 @@ function engineInfo(
     numBlocks: budget.numBlocks,
     kvCacheBytes: budget.bytes,
     maxNumBlocks: budget.maxNumBlocks,
-    ...poolGroups(kvMemory(model, engine)),
+    ...poolGroups(kvMemory(model, config)),
     phases,
   };
 }
 
 /** Whether there are quantized weights, and activations are quantized for them. */
-function multipliesInt8(device: Device, engine: EngineConfig): boolean {
-  return engine.quantization !== undefined && defaultTuning(device, engine).usesW8a8;
+function multipliesInt8(device: Device, config: EngineConfig): boolean {
+  return config.quantization !== undefined && defaultTuning(device, config).usesW8a8;
 }
 
 /** The fields that the configuration decides. */

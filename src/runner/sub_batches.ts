@@ -1,5 +1,5 @@
 import { ceilDiv } from "../base/math.ts";
-import { type Batch, numStepsOf, type ScheduledChunk } from "../core/batch.ts";
+import { type Batch, numDecodeStepsOf, type ScheduledChunk } from "../core/batch.ts";
 import { numSplitsOf, READS_ALL, type ReadSpan, splitRange } from "../core/read_span.ts";
 import { spansOf, type StepLimits } from "./step_limits.ts";
 
@@ -41,7 +41,7 @@ export function subBatches(
   const splits = batch.chunks.map((chunk) =>
     Math.max(
       ...spansOf(limits).map((span) =>
-        splitsOf(chunk, limits.splitLen, span, numStepsOf(chunk) - 1)
+        splitsOf(chunk, limits.splitLen, span, numDecodeStepsOf(chunk) - 1)
       ),
     )
   );

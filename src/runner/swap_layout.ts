@@ -32,13 +32,13 @@ export interface SwapLayout {
  */
 export function swapLayout(
   model: Pick<Model, "caches">,
-  engine: KvSettings & Pick<EngineConfig, "swapMemoryBytes">,
+  config: KvSettings & Pick<EngineConfig, "swapMemoryBytes">,
   freeBytes: number = Infinity,
 ): SwapLayout | undefined {
-  const { swapMemoryBytes } = engine;
+  const { swapMemoryBytes } = config;
   if (swapMemoryBytes === undefined) return undefined;
-  const parts = blockParts(model, engine);
-  const { blocksPerSlab } = kvMemory(model, engine).layout;
+  const parts = blockParts(model, config);
+  const { blocksPerSlab } = kvMemory(model, config).layout;
   const blockBytes = parts.map((ofGroup) => ofGroup.reduce((sum, { bytes }) => sum + bytes, 0));
   const slabBytes = Math.max(...blockBytes.map((bytes, group) => bytes * blocksPerSlab[group]!));
   const numSlabs = Math.floor(swapMemoryBytes / slabBytes);

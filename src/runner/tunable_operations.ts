@@ -102,7 +102,7 @@ export function decodeAttention(inputs: RunnerInputs, most = TIMED_CONTEXT): Tim
 /** A chunk at the end of a long prompt; undefined where a step has room for one token only. */
 function prefillAttention(inputs: RunnerInputs): TimedOperation | undefined {
   const context = Math.min(TIMED_CONTEXT, longest(inputs));
-  const count = Math.min(TIMED_CHUNK, inputs.engine.maxNumBatchedTokens, context);
+  const count = Math.min(TIMED_CHUNK, inputs.config.maxNumBatchedTokens, context);
   if (count < 2) return undefined;
   return {
     name: `prefill attention, ${count} of ${context} tokens, ${attentionWords(inputs)}`,
@@ -125,15 +125,15 @@ function isAttention({ kernelName }: KernelCall<StepDims>): boolean {
 }
 
 /** Heads of the first layer that has any, for all: they are timed together. */
-function attentionWords({ model, engine }: RunnerInputs): string {
+function attentionWords({ model, config }: RunnerInputs): string {
   const { numHeads, numKvHeads, headDim } = model.attention.find((heads) => heads !== undefined)!;
-  return `${numHeads} heads over ${numKvHeads} of ${headDim}, ${engine.kvCacheDtype} in blocks of ` +
-    engine.blockSize;
+  return `${numHeads} heads over ${numKvHeads} of ${headDim}, ${config.kvCacheDtype} in blocks of ` +
+    config.blockSize;
 }
 
 /** One sequence, and as many as a step may have up to `most`. */
-function seqCounts({ engine }: RunnerInputs, most: number): number[] {
-  return [...new Set([1, Math.min(most, engine.maxNumSeqs)])];
+function seqCounts({ config }: RunnerInputs, most: number): number[] {
+  return [...new Set([1, Math.min(most, config.maxNumSeqs)])];
 }
 
 function counted(counts: readonly number[], noun: string): string {
@@ -141,24 +141,24 @@ function counted(counts: readonly number[], noun: string): string {
 }
 
 /** Tokens that one sequence may have. */
-function longest({ budget, engine }: RunnerInputs): number {
-  return Math.min(budget.maxModelLen, budget.numBlocks * engine.blockSize);
+function longest({ budget, config }: RunnerInputs): number {
+  return Math.min(budget.maxModelLen, budget.numBlocks * config.blockSize);
 }
 
 /**
  * A step of `timedRows` sequences with one token each; undefined where a step may not have so many.
  */
 function decodes(
-  { engine }: RunnerInputs,
+  { config }: RunnerInputs,
   { minRows, timedRows }: RowClass,
 ): TuningStep | undefined {
-  const numSeqs = Math.min(timedRows, engine.maxNumSeqs);
+  const numSeqs = Math.min(timedRows, config.maxNumSeqs);
   return numSeqs < minRows ? undefined : { numSeqs, count: 1, context: 1 };
 }
 
 /** A step of `timedRows` tokens of one sequence; undefined where a step may not have so many. */
 function tokens(inputs: RunnerInputs, { minRows, timedRows }: RowClass): TuningStep | undefined {
-  const count = Math.min(timedRows, inputs.engine.maxNumBatchedTokens, longest(inputs));
+  const count = Math.min(timedRows, inputs.config.maxNumBatchedTokens, longest(inputs));
   return count < minRows ? undefined : { numSeqs: 1, count, context: count };
 }
 

@@ -39,9 +39,9 @@ const LEAST_GAIN = 0.03;
  */
 export async function tuneKernels(options: TuneOptions): Promise<TunedKernels> {
   const { inputs, memory, known, limitMs, now, onProgress = () => {} } = options;
-  const tuning = defaultTuning(inputs.device, inputs.engine);
+  const tuning = defaultTuning(inputs.device, inputs.config);
   const { activations, storage } = memory;
-  const kv = layerKvs(inputs.model, inputs.engine, storage.buffers);
+  const kv = layerKvs(inputs.model, inputs.config, storage.buffers);
   const graph = forwardGraph(inputs, { activations, kv }, tuning);
   const before = new Map(known.map((record) => [record.operation, record]));
   const operations = tunableOperations(inputs, graph, tuning).map((operation) => ({

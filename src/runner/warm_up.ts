@@ -53,7 +53,7 @@ export async function warmUp(
   }
   // What runs behind the first of several decode steps.
   if (maxDecodeSteps > 1 && most >= 2) {
-    plans.push([{ ...chunk(1, 2), tokens: new Uint32Array(1), numSteps: 2 }]);
+    plans.push([{ ...chunk(1, 2), tokens: new Uint32Array(1), numDecodeSteps: 2 }]);
   }
   const copies = blocksPerSlab.flatMap((count, group) =>
     numBlocks * count > 1 ? [{ group, from: 0, to: 1, numTokens: 1 }] : []

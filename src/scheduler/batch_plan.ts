@@ -39,7 +39,7 @@ export class BatchPlan implements StepPlan {
   readonly #maxChunk: number;
   readonly #prefillTime: PrefillTime | undefined;
   #numTokens = 0;
-  #numSteps = 1;
+  #numDecodeSteps = 1;
   #numFurtherTokens = 0;
   #numReserved = 0;
 
@@ -78,9 +78,9 @@ export class BatchPlan implements StepPlan {
     return this.#numTokens;
   }
 
-  /** Steps that the plan stands for: those of its longest chunk of decodes; at least 1. */
-  get numSteps(): number {
-    return this.#numSteps;
+  /** Decode steps that the plan stands for: those of its longest chunk; at least 1. */
+  get numDecodeSteps(): number {
+    return this.#numDecodeSteps;
   }
 
   /** Positions that are computed in all of its steps. */
@@ -129,15 +129,15 @@ export class BatchPlan implements StepPlan {
     );
   }
 
-  /** Has chunk `index`, a decode, stand for so many steps, which `blockTables` cover. */
+  /** Has chunk `index`, a decode, stand for so many decode steps, which `blockTables` cover. */
   lengthen(
     index: number,
-    numSteps: number,
+    numDecodeSteps: number,
     blockTables: readonly (readonly BlockId[])[],
   ): void {
-    this.#chunks[index] = { ...this.#chunks[index]!, blockTables, numSteps };
-    this.#numSteps = Math.max(this.#numSteps, numSteps);
-    this.#numFurtherTokens += numSteps - 1;
+    this.#chunks[index] = { ...this.#chunks[index]!, blockTables, numDecodeSteps };
+    this.#numDecodeSteps = Math.max(this.#numDecodeSteps, numDecodeSteps);
+    this.#numFurtherTokens += numDecodeSteps - 1;
   }
 
   addCopy(copy: BlockCopy): void {

@@ -6,7 +6,7 @@ import {
   type ChunkResult,
   type DrawFailure,
   isCorrupt,
-  numStepsOf,
+  numDecodeStepsOf,
   type ScheduledChunk,
 } from "../core/batch.ts";
 
@@ -56,7 +56,7 @@ function checkResult(
   }
   const { length } = outputs;
   const numOutputs = numOutputsOf(chunk);
-  const hasFailed = outputs.at(-1)?.type === "failed" && length <= numStepsOf(chunk);
+  const hasFailed = outputs.at(-1)?.type === "failed" && length <= numDecodeStepsOf(chunk);
   if (length === numOutputs || hasFailed) return;
   throw new InvariantError(
     `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was ${numOutputs}`,
@@ -85,8 +85,8 @@ export function failureOf(outputs: readonly ChunkOutput[]): DrawFailure | undefi
   return undefined;
 }
 
-function numOutputsOf({ draw, score, pooling, numSteps = 1 }: ScheduledChunk): number {
+function numOutputsOf({ draw, score, pooling, numDecodeSteps = 1 }: ScheduledChunk): number {
   // Most ask for draws alone.
-  if ((score ?? pooling) === undefined) return numSteps;
+  if ((score ?? pooling) === undefined) return numDecodeSteps;
   return [draw, score, pooling].filter((asked) => asked !== undefined).length;
 }

@@ -25,9 +25,11 @@ export class Counters {
   }
 
   /** A plan has been made; returns how many there were before. */
-  countStep({ numPositions, numSteps }: Pick<BatchPlan, "numPositions" | "numSteps">): number {
+  countStep(
+    { numPositions, numDecodeSteps }: Pick<BatchPlan, "numPositions" | "numDecodeSteps">,
+  ): number {
     this.#counts.numStepTokens += numPositions;
-    this.#counts.numFurtherSteps += numSteps - 1;
+    this.#counts.numFurtherDecodeSteps += numDecodeSteps - 1;
     return this.#counts.numSteps++;
   }
 

@@ -26,7 +26,7 @@ export class EventBuffer {
   }
 
   /** Returns the events and forgets them. */
-  take(): TokenEvent[] {
+  drain(): TokenEvent[] {
     const events = this.#events;
     this.#events = [];
     return events;

@@ -49,10 +49,12 @@ export class FurtherSteps {
     const own = sequences.map((sequence) => Math.min(limit, this.#numStepsUntilEnd(sequence)));
     const bound = this.#affordable(sequences, own);
     sequences.forEach((sequence, i) => {
-      const numSteps = Math.min(own[i]!, bound);
+      const numDecodeSteps = Math.min(own[i]!, bound);
       const { id, numComputedTokens } = sequence;
-      if (numSteps < 2 || !this.#blocks.tryExtend(id, numComputedTokens + numSteps)) return;
-      plan.lengthen(i, numSteps, this.#blocks.blockTables(id));
+      if (numDecodeSteps < 2 || !this.#blocks.tryExtend(id, numComputedTokens + numDecodeSteps)) {
+        return;
+      }
+      plan.lengthen(i, numDecodeSteps, this.#blocks.blockTables(id));
     });
   }
 

@@ -115,7 +115,7 @@ export class Scheduler {
     return this.#options.shortContextLen;
   }
 
-  /** Number of the next step. */
+  /** Steps that have been planned; the next has this number. */
   get numSteps(): number {
     return this.#counters.current.numSteps;
   }
@@ -316,7 +316,7 @@ export class Scheduler {
 
   /** The plan as a batch, with what is to be copied for it; it is in flight from now on. */
   #begin(plan: BatchPlan, { maxDecodeSteps }: StepBounds): Batch {
-    if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
+    if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.drain());
     this.#furtherSteps.addTo(plan, maxDecodeSteps);
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
     const batch = plan.toBatch(this.#counters.countStep(plan));

@@ -159,7 +159,7 @@ export function admissionOptions(
   if (isPlain && numHeadroomSlabs === 0) return caching;
   return {
     ...caching,
-    ...(isSwapped ? { resumes: group.id } : {}),
+    ...(isSwapped ? { swappedId: group.id } : {}),
     ...(reserved === undefined ? {} : { reserved }),
     ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
     ...(numHeadroomSlabs === 0 ? {} : { numHeadroomSlabs }),

@@ -88,7 +88,7 @@ export class StepCommit implements OutputSink {
     });
     // And so that what is behind a sequence's end stays its own until all of it is taken.
     chunks.forEach((chunk, i) => {
-      if (!isOneStep(chunk)) this.#takeSteps(groups[i]!, sequences[i]!, chunk, outputs[i]!);
+      if (!isOneStep(chunk)) this.#takeDecodeSteps(groups[i]!, sequences[i]!, chunk, outputs[i]!);
     });
     this.#inFlight = NOTHING;
     chunks.forEach((chunk, i) => {
@@ -121,7 +121,7 @@ export class StepCommit implements OutputSink {
 
   /** Returns the events so far, in order, and forgets them. */
   takeEvents(): TokenEvent[] {
-    return this.#events.take();
+    return this.#events.drain();
   }
 
   reportQueued(
@@ -206,7 +206,7 @@ export class StepCommit implements OutputSink {
    * Takes the draws of several steps, one after the other as if each had been committed by itself,
    * until the sequence ends: what was computed behind that is dropped, and no other finds it.
    */
-  #takeSteps(
+  #takeDecodeSteps(
     group: SequenceGroup,
     sequence: Sequence,
     chunk: ScheduledChunk,
@@ -249,6 +249,6 @@ export class StepCommit implements OutputSink {
   }
 }
 
-function isOneStep({ numSteps }: ScheduledChunk): boolean {
-  return numSteps === undefined;
+function isOneStep({ numDecodeSteps }: ScheduledChunk): boolean {
+  return numDecodeSteps === undefined;
 }

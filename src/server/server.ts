@@ -29,7 +29,7 @@ import { findModelSource } from "../weights/model_source.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
 import { openSpans } from "./otel_spans.ts";
-import { PrefixMemory } from "./prefix_memory.ts";
+import { PrefixKeeper } from "./prefix_keeper.ts";
 import { describeModel } from "./served_model.ts";
 import { StartProgress } from "./start_progress.ts";
 import { storePath } from "./store_path.ts";
@@ -77,16 +77,16 @@ export async function createServer(
   const files = source.textFiles();
   const text = await loadTextService(files);
   const events = { start, onProgress, onGivenUp };
-  // The engine reports to the prefix memory and the metrics, which both are made with the engine.
-  const madeLater = { memory: () => memory, metrics: () => metrics };
+  // The engine reports to the prefix keeper and the metrics, which both are made with the engine.
+  const madeLater = { keeper: () => keeper, metrics: () => metrics };
   const engine = engineClient(config, { log, ...madeLater, ...events });
   const model = await describeModel(config, { files, source, name: directory.name }, text);
   const base = baseConfig(config, directory);
   const path = storePath(config.prefixStore, PREFIX_STORE);
-  const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
+  const keeper: PrefixKeeper = await PrefixKeeper.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
   const grammars = new GrammarService(files, { deadlineMs });
-  const metrics: ServingMetrics = servingMetrics(engine, model, memory);
+  const metrics: ServingMetrics = servingMetrics(engine, model, keeper);
   const app = createApp({
     engine,
     text,
@@ -96,7 +96,7 @@ export async function createServer(
     misses: missWatch(config, { text, engine, metrics, thinking: model.thinking }),
     createStopStrings: (stops) => new StopStrings(stops),
     access,
-    cacheSecret: memory.cacheSecret,
+    cacheSecret: keeper.cacheSecret,
     limits: limitsOf(config),
     metrics,
     kvPlanner: createKvPlanner({ files, name: model.names[0]! }),
@@ -108,7 +108,7 @@ export async function createServer(
     now: () => performance.now(),
   });
   // The same keys after a restart, so that what was remembered is recognised.
-  const fromStores = { ...tuningStoreOf(config), cacheSecret: memory.cacheSecret.toHex() };
+  const fromStores = { ...tuningStoreOf(config), cacheSecret: keeper.cacheSecret.toHex() };
   const ready = engine.start({ ...base, ...fromStores });
   // Those who wait for `ready` are told of a start that fails.
   ready.then(({ vocabSize }) => warnOfTokens(log, text.vocabSize, vocabSize)).catch(() => {});
@@ -118,7 +118,7 @@ export async function createServer(
     log,
     ready,
     stats: () => engine.stats,
-    stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
+    stop: (deadlineMs) => stop({ engine, keeper, text, grammars }, deadlineMs),
   };
 }
 
@@ -136,12 +136,12 @@ function warnOfTokens(log: Logger, numTokens: number, vocabSize: number): void {
   });
 }
 
-/** The engine's client, which tells the log and the memory of prefixes what happens to it. */
+/** The engine's client, which tells the log and the prefix keeper what happens to it. */
 function engineClient(
   config: Config,
-  { log, memory, metrics, start, onProgress, onGivenUp }: Required<ServerEvents> & {
+  { log, keeper, metrics, start, onProgress, onGivenUp }: Required<ServerEvents> & {
     readonly log: Logger;
-    readonly memory: () => PrefixMemory;
+    readonly keeper: () => PrefixKeeper;
     readonly metrics: () => ServingMetrics;
   },
 ): EngineClient {
@@ -155,23 +155,23 @@ function engineClient(
       const { numRestarts: restarts, numInFlight } = engine;
       if (restarts > 0) log.info("engine runs again", { restarts, requests_resumed: numInFlight });
       // Each isolate starts with an empty cache.
-      void memory().reheat(info);
+      void keeper().reheat(info);
     },
     onFailure: (failure) => {
       logFailure(log, failure);
       // Those who wait for `ready` are told of a start that fails.
       if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
     },
-    onSubmit: (id) => memory().giveWayTo(id),
+    onSubmit: (id) => keeper().giveWayTo(id),
     onStall: (stall) => logStall(log, stall),
     onStep: (numTokens) => metrics().observeStep(numTokens),
   });
   return engine;
 }
 
-function servingMetrics(engine: EngineClient, model: ServedModel, memory: PrefixMemory) {
+function servingMetrics(engine: EngineClient, model: ServedModel, keeper: PrefixKeeper) {
   const metrics = new ServingMetrics(engine, model.names[0]!, openSpans());
-  metrics.watchReheat(() => memory.progress);
+  metrics.watchReheat(() => keeper.progress);
   return metrics;
 }
 
@@ -200,19 +200,19 @@ function missWatch(
 
 /** Ends the parts of a server, the engine within `deadlineMs`. */
 async function stop(
-  { engine, memory, text, grammars }: {
+  { engine, keeper, text, grammars }: {
     engine: EngineClient;
-    memory: PrefixMemory;
+    keeper: PrefixKeeper;
     text: TextService;
     grammars: GrammarService;
   },
   deadlineMs: number,
 ): Promise<void> {
   // Awaited after the drain only: a reheat that waits for a hung engine ends with the drain.
-  const reheatEnded = memory.stopReheat();
+  const reheatEnded = keeper.stopReheat();
   await engine.drain(deadlineMs);
   await reheatEnded;
-  await memory.close();
+  await keeper.close();
   text.close();
   grammars.close();
 }

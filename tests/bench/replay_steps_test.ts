@@ -145,7 +145,7 @@ Deno.test("replaySteps() plans as any history did, and a device draws the same o
   let numSteps = 0;
   let numPreemptions = 0;
   let numHitTokens = 0;
-  let numFurtherSteps = 0;
+  let numFurtherDecodeSteps = 0;
   await fc.assert(
     fc.asyncProperty(
       ...[tinyCachingRigs, schedulerHistories, schedulings, decodeSteps] as const,
@@ -160,7 +160,7 @@ Deno.test("replaySteps() plans as any history did, and a device draws the same o
         numSteps += alone.numSteps;
         numPreemptions += rig.scheduler.stats.numPreemptions;
         numHitTokens += rig.scheduler.stats.numHitTokens;
-        numFurtherSteps += rig.scheduler.stats.numFurtherSteps;
+        numFurtherDecodeSteps += rig.scheduler.stats.numFurtherDecodeSteps;
         // A plan that is kept stays what it was when it was made, whatever has been done since.
         const plans = lines.map((line) => parseTraceRecord(line));
         assertEquals(
@@ -172,8 +172,8 @@ Deno.test("replaySteps() plans as any history did, and a device draws the same o
     { seed: 11, numRuns: 560 },
   );
   assert(
-    numSteps > 4000 && numPreemptions > 10 && numHitTokens > 200 && numFurtherSteps > 50,
-    `${[numSteps, numPreemptions, numHitTokens, numFurtherSteps]}`,
+    numSteps > 4000 && numPreemptions > 10 && numHitTokens > 200 && numFurtherDecodeSteps > 50,
+    `${[numSteps, numPreemptions, numHitTokens, numFurtherDecodeSteps]}`,
   );
 });
 

@@ -6,9 +6,9 @@ const MIB = 2 ** 20;
 const WARM = { storedBytes: 4 * MIB, storeMs: 8, loadedBytes: 4 * MIB, loadMs: 2 };
 
 /** A plan of so many positions, of one step or of several with as many each. */
-function planOf(numTokens: number, numSteps = 1) {
+function planOf(numTokens: number, numDecodeSteps = 1) {
   const chunk = { sequenceId: 0, start: 0, tokens: new Uint32Array(1), blockTables: [[0]] };
-  return { numTokens, chunks: [{ ...chunk, numSteps }] };
+  return { numTokens, chunks: [{ ...chunk, numDecodeSteps }] };
 }
 
 function assertNear(actual: number | undefined, expected: number): void {

@@ -10,11 +10,11 @@ Deno.test("KvRecorder makes one event of blocks stored along a path, and another
   recorder.stored(stored("b", "a", 1));
   recorder.stored(stored("c", "b", 3));
   recorder.stored(stored("x", "a", 7));
-  assertEquals(recorder.take()?.kvEvents, [
+  assertEquals(recorder.drain()?.kvEvents, [
     { type: "stored", keys: ["b", "c"], parentKey: "a", tokens: [1, 2, 3, 4], scope: "", group: 0 },
     { type: "stored", keys: ["x"], parentKey: "a", tokens: [7, 8], scope: "", group: 0 },
   ]);
-  assertEquals(recorder.take(), undefined);
+  assertEquals(recorder.drain(), undefined);
 });
 
 Deno.test("KvRecorder keeps the order of stores, removals and resets", () => {
@@ -25,7 +25,7 @@ Deno.test("KvRecorder keeps the order of stores, removals and resets", () => {
   recorder.cleared();
   recorder.stored(stored("b", "a", 1));
   recorder.used("b");
-  const events = recorder.take()!.kvEvents;
+  const events = recorder.drain()!.kvEvents;
   assertEquals(events[1], { type: "removed", keys: ["b", "p", "q"], group: 0 });
   assertEquals(events.map(({ type }) => type), [
     "stored",
@@ -44,7 +44,7 @@ Deno.test("KvRecorder keeps the groups of what is stored and removed apart", () 
   recorder.removed({ keys: ["c"], group: 1 });
   recorder.removed({ keys: ["b"], group: 0 });
   recorder.removed({ keys: ["b"], group: 1 });
-  const events = recorder.take()!.kvEvents.flatMap((event) =>
+  const events = recorder.drain()!.kvEvents.flatMap((event) =>
     "group" in event ? [[event.type, event.group, event.keys]] : []
   );
   assertEquals(events, [
@@ -62,7 +62,7 @@ Deno.test("KvRecorder names the request of a decision by its sequence, with the 
   recorder.decided({ type: "queue", requestId: "r", sequenceId, index: 2, numTokens: 5 }, 0);
   recorder.decided({ type: "free", sequenceId, numBlocks: 3 }, 4);
   recorder.decided({ type: "free", sequenceId: 99, numBlocks: 1 }, 4);
-  assertEquals(recorder.take()?.decisions.slice(1), [
+  assertEquals(recorder.drain()?.decisions.slice(1), [
     { type: "free", sequenceId, numBlocks: 3, requestId: "r", index: 2, step: 4 },
     { type: "free", sequenceId: 99, numBlocks: 1, step: 4 },
   ]);
@@ -80,7 +80,7 @@ Deno.test("KvRecorder notes a wait once, until its reason changes or it is over"
   wait("blocks", 3);
   recorder.decided({ type: "admit", sequenceId: 1, numTokens: 9, numCachedTokens: 0 }, 4);
   wait("blocks", 5);
-  const steps = recorder.take()?.decisions.map(({ type, step }) => `${type} ${step}`);
+  const steps = recorder.drain()?.decisions.map(({ type, step }) => `${type} ${step}`);
   assertEquals(steps, ["queue 0", "wait 0", "wait 2", "wait 3", "admit 4", "wait 5"]);
 });
 
@@ -97,7 +97,7 @@ Deno.test("KvRecorder forgets a sequence with its last decision, whose id may co
     recorder.decided(last, 1);
     recorder.decided({ type: "allocate", sequenceId: 4, numBlocks: 1 }, 2);
     recorder.decided({ ...queue, requestId: "s" }, 3);
-    const requests = recorder.take()!.decisions.map(({ requestId }) => requestId);
+    const requests = recorder.drain()!.decisions.map(({ requestId }) => requestId);
     assertEquals(requests, ["r", "r", undefined, "s"]);
   }
 });

@@ -3,17 +3,21 @@ import type { Batch } from "../../src/core/batch.ts";
 import { StepPace } from "../../src/engine/step_pace.ts";
 
 /** A plan of one decode with so many steps, or of a chunk of `numTokens`. */
-function planOf(numSteps: number, numTokens = 1): Batch {
+function planOf(numDecodeSteps: number, numTokens = 1): Batch {
   const chunk = { sequenceId: 0, tokens: new Uint32Array(numTokens), start: 4, blockTables: [[0]] };
-  return { step: 0, chunks: [numSteps === 1 ? chunk : { ...chunk, numSteps }], numTokens };
+  return {
+    step: 0,
+    chunks: [numDecodeSteps === 1 ? chunk : { ...chunk, numDecodeSteps }],
+    numTokens,
+  };
 }
 
 /**
  * The steps that are planned after plans that always take such times, by one and then the other.
  */
-function paceOf(numSteps: number, deviceMs: number, hostMs: number): number | undefined {
+function paceOf(numDecodeSteps: number, deviceMs: number, hostMs: number): number | undefined {
   const pace = new StepPace();
-  for (let i = 0; i < 100; i++) pace.observe(planOf(numSteps), { deviceMs, hostMs });
+  for (let i = 0; i < 100; i++) pace.observe(planOf(numDecodeSteps), { deviceMs, hostMs });
   return pace.bounds.maxDecodeSteps;
 }
 

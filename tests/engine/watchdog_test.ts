@@ -12,7 +12,7 @@ function rig() {
   const watchdog = new Watchdog({
     clock,
     ping: () => numPings++,
-    onSilence: (reason) => said.push(reason),
+    onHang: (reason) => said.push(reason),
     onStall: (stall) => stalls.push(stall),
   });
   return { stalls, clock, said, watchdog, numPings: () => numPings };

@@ -55,7 +55,7 @@ class TracedRig {
 
   /** As the client does: decisions before the events that they explain. */
   #post(): void {
-    this.engine.decisions.append(this.#recorder.take()?.decisions ?? []);
+    this.engine.decisions.append(this.#recorder.drain()?.decisions ?? []);
     for (const event of this.rig.events.slice(this.#numTaken)) {
       const meter = this.meters.get(event.requestId)!;
       meter.observeEvent(event);

@@ -37,8 +37,8 @@ function spreadRoom(): { room: PoolRoom; needs: RoomQuery[] } {
 
 Deno.test("PoolRoom plans to hold what is found of full attention, and to copy the rest in", () => {
   const { room } = spreadRoom();
-  const plan = room.planResume(SWAPPED, HIT, 33, { isFirst: false })!;
-  assertEquals([plan.numResumed, plan.numMissing], [32, 1]);
+  const plan = room.planSwapIn(SWAPPED, HIT, 33, { isFirst: false })!;
+  assertEquals([plan.numSwappedInTokens, plan.numMissing], [32, 1]);
   assertEquals(plan.hits, HIT.blocks[0]);
   // Blocks 6 to 8 of full attention; of the window the two that position 32 reads, and its own.
   assertEquals(plan.demand, [3, 3]);
@@ -46,8 +46,8 @@ Deno.test("PoolRoom plans to hold what is found of full attention, and to copy t
 
 Deno.test("PoolRoom plans to copy all in for a sequence that is alone, where what is found keeps too many slabs", () => {
   const { room, needs } = spreadRoom();
-  const plan = room.planResume(SWAPPED, HIT, 33, { isFirst: true })!;
-  assertEquals([plan.numResumed, plan.numMissing, plan.hits], [32, 0, []]);
+  const plan = room.planSwapIn(SWAPPED, HIT, 33, { isFirst: true })!;
+  assertEquals([plan.numSwappedInTokens, plan.numMissing, plan.hits], [32, 0, []]);
   assertEquals(plan.hit.nodes, []);
   assertEquals(plan.demand, [9, 3]);
   assertEquals(needs.length, 2);
@@ -56,8 +56,8 @@ Deno.test("PoolRoom plans to copy all in for a sequence that is alone, where wha
 Deno.test("PoolRoom plans nothing from host memory where the cache has as much, or not what was left to it", () => {
   const { room } = spreadRoom();
   const request = { isFirst: true };
-  assertEquals(room.planResume({ ...SWAPPED, numTokens: 24 }, HIT, 33, request), undefined);
-  assertEquals(room.planResume({ ...SWAPPED, numSkipped: 7 }, HIT, 33, request), undefined);
-  const kept = room.planResume({ ...SWAPPED, numSkipped: 6 }, HIT, 33, { isFirst: false });
-  assertEquals(kept?.numResumed, 32);
+  assertEquals(room.planSwapIn({ ...SWAPPED, numTokens: 24 }, HIT, 33, request), undefined);
+  assertEquals(room.planSwapIn({ ...SWAPPED, numSkipped: 7 }, HIT, 33, request), undefined);
+  const kept = room.planSwapIn({ ...SWAPPED, numSkipped: 6 }, HIT, 33, { isFirst: false });
+  assertEquals(kept?.numSwappedInTokens, 32);
 });

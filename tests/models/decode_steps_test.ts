@@ -16,7 +16,8 @@ const PROMPTS = goldenPrompts().slice(0, 4);
 
 /**
  * Answers of several lengths that stop at tokens, draw by chance and report candidates; the last
- * comes while the others decode, the third is penalized, so that nobody takes several steps with it.
+ * comes while the others decode, the third is penalized, so that nobody takes several steps with
+ * it.
  */
 const ARRIVALS: Arrival[] = PROMPTS.map(({ prompt_ids, greedy_ids }, i) => ({
   prompt: prompt_ids,
@@ -41,7 +42,7 @@ async function generate(
   const engine = await DemoEngine.create(device, config, options);
   const batches: number[] = [];
   const outcomes = await engine.generate(ARRIVALS, undefined, ({ chunks }) => {
-    batches.push(Math.max(...chunks.map(({ numSteps = 1 }) => numSteps)));
+    batches.push(Math.max(...chunks.map(({ numDecodeSteps = 1 }) => numDecodeSteps)));
     return Promise.resolve();
   });
   return { outcomes, batches, stats: engine.stats };
@@ -49,14 +50,17 @@ async function generate(
 
 async function givesTheSame(device: Device): Promise<void> {
   const single = await generate(device, 1);
-  assertEquals(single.stats.numFurtherSteps, 0);
+  assertEquals(single.stats.numFurtherDecodeSteps, 0);
   assertEquals(single.outcomes[0]!.finish, "stop");
   for (const maxDecodeSteps of [3, 8]) {
     const several = await generate(device, maxDecodeSteps);
     assertEquals(several.outcomes, single.outcomes, `${maxDecodeSteps} steps`);
-    const { numFurtherSteps, numWastedTokens, numSteps } = several.stats;
+    const { numFurtherDecodeSteps, numWastedTokens, numSteps } = several.stats;
     assertEquals(Math.max(...several.batches), maxDecodeSteps);
-    assert(numFurtherSteps > numSteps / 2, `${numFurtherSteps} further, ${numSteps} plans`);
+    assert(
+      numFurtherDecodeSteps > numSteps / 2,
+      `${numFurtherDecodeSteps} further, ${numSteps} plans`,
+    );
     assert(numWastedTokens < maxDecodeSteps, `${numWastedTokens} wasted`);
   }
 }
@@ -83,7 +87,7 @@ gpuTest(
       const single = await generate(device, 1, overrides, options);
       const several = await generate(device, 8, overrides, options);
       assertEquals(several.outcomes, single.outcomes);
-      assert(several.stats.numFurtherSteps > 0);
+      assert(several.stats.numFurtherDecodeSteps > 0);
     }
   },
 );

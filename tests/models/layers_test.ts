@@ -5,7 +5,7 @@ import {
   type AttentionOptions,
   embedding,
   feedForward,
-  head,
+  lmHead,
 } from "../../models/layers.ts";
 import type { Model } from "../../models/model.ts";
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
@@ -25,7 +25,7 @@ function modelOf(...layers: readonly Partial<AttentionOptions>[]): Model {
       attention({ layer, ...SIZES, rope: "rope", ...options }),
       feedForward({ layer, ...SIZES }),
     ]),
-    head: head(SIZES),
+    lmHead: lmHead(SIZES),
     positionTables: { rope: { rotaryDim: 16, theta: 1e4 } },
     ...{ ignoredTensors: [], warnings: [] },
   });
@@ -89,7 +89,7 @@ Deno.test("attention() normalizes whole rows of queries and of keys, each over i
   assertEquals([queries!.FIRST, queries!.SECOND, queries!.STRIDE], [64, 0, 64]);
 });
 
-Deno.test("decoder() makes shared buffers as large as the block that needs most of each", () => {
+Deno.test("decoder() makes shared buffers as large as the sublayer that needs most of each", () => {
   const model = modelOf({}, { kvLayer: 0 });
   assertEquals(model.buffers.qkv, { per: "token", words: 128 });
   assertEquals(modelOf({}, { numHeads: 8, headDim: 32, numKvHeads: 1 }).buffers.qkv!.words, 320);
@@ -99,11 +99,11 @@ Deno.test("decoder() makes shared buffers as large as the block that needs most 
         ...{ modelType: "test", vocabSize: 96, maxPositionEmbeddings: 64 },
         embed: embedding(SIZES),
         layers: [[attention({ layer: 0, ...SIZES }), attention({ layer: 0, ...SIZES })]],
-        head: head(SIZES),
+        lmHead: lmHead(SIZES),
         ...{ positionTables: {}, ignoredTensors: [], warnings: [] },
       }),
     Error,
-    "a layer has more than one block of attention",
+    "a layer has more than one sublayer of attention",
   );
 });
 

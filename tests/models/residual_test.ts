@@ -1,9 +1,9 @@
-/** How blocks read the residual stream and add to it: where norms lie, and what factors multiply. */
+/** How sublayers read the residual stream and add to it: where norms lie, and what factors multiply. */
 import { assertEquals } from "@std/assert";
 import { decoder } from "../../models/decoder.ts";
-import { attention, embedding, feedForward, head } from "../../models/layers.ts";
+import { attention, embedding, feedForward, lmHead } from "../../models/layers.ts";
 import type { Model } from "../../models/model.ts";
-import type { BlockNorms } from "../../models/residual.ts";
+import type { SublayerNorms } from "../../models/residual.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
 import type { KernelCall } from "../../src/device/kernel.ts";
@@ -15,12 +15,12 @@ const SIZES = {
 };
 
 interface Options {
-  readonly norms: BlockNorms;
+  readonly norms: SublayerNorms;
   readonly residualScale?: number;
   readonly hasBiases?: boolean;
 }
 
-/** One layer, both of whose blocks have these options, and a model's other factors. */
+/** One layer, both of whose sublayers have these options, and a model's other factors. */
 function modelOf({ norms, residualScale = 1, hasBiases = false }: Options): Model {
   const shared = { layer: 0, ...SIZES, norms, residualScale, hasBiases };
   return decoder({
@@ -30,7 +30,7 @@ function modelOf({ norms, residualScale = 1, hasBiases = false }: Options): Mode
       attention({ ...shared, rope: "rope", hasOutputBias: hasBiases }),
       feedForward(shared),
     ]],
-    head: head({ ...SIZES, logitScale: 0.125 }),
+    lmHead: lmHead({ ...SIZES, logitScale: 0.125 }),
     positionTables: { rope: { rotaryDim: 16, theta: 1e4 } },
     ...{ ignoredTensors: [], warnings: [] },
   });
@@ -45,7 +45,7 @@ function graphOf(model: Model): KernelCall<StepDims>[] {
   });
 }
 
-/** What the graph calls in the blocks: label, kernel, what becomes of sums, and factor. */
+/** What the graph calls in the sublayers: label, kernel, what becomes of sums, and factor. */
 function callsOf(model: Model): unknown[][] {
   return graphOf(model)
     .filter(({ label }) => ["qkv", "o", "gate_up", "down"].includes(label))
@@ -57,7 +57,7 @@ function callsOf(model: Model): unknown[][] {
 
 const SCALE = Math.fround(0.22);
 
-Deno.test("a norm before a block is its first product's, and sums go to the residual stream", () => {
+Deno.test("a norm before a sublayer is its first product's, and sums go to the residual stream", () => {
   const model = modelOf({ norms: { before: "norm_in" }, residualScale: 0.22 });
   assertEquals(callsOf(model), [
     ["qkv", "rms_norm"],
@@ -69,7 +69,7 @@ Deno.test("a norm before a block is its first product's, and sums go to the resi
   ]);
 });
 
-Deno.test("a norm after a block takes what its last product stores, and has its factor", () => {
+Deno.test("a norm after a sublayer takes what its last product stores, and has its factor", () => {
   const model = modelOf({ norms: { after: "norm_out" }, residualScale: 0.22 });
   assertEquals(callsOf(model), [
     ["qkv", "matmul", "store", 1],

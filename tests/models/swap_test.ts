@@ -52,7 +52,7 @@ for (const kvCacheDtype of ["int8", "int4"] as const) {
 gpuTest("a sequence whose blocks host memory has not kept is computed again", async (gpu) => {
   const inputs = await demoInputs(gpu, DRY);
   const memory = await allocateMemory(inputs);
-  const layout = swapLayout(inputs.model, inputs.engine)!;
+  const layout = swapLayout(inputs.model, inputs.config)!;
   const warnings: string[] = [];
   const swap = await SwapMemory.create({
     ...{ device: gpu, storage: memory.storage, layout },

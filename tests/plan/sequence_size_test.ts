@@ -7,9 +7,9 @@ import { presetShape } from "../../src/server/model_shape.ts";
 import {
   concurrency,
   longestSequence,
+  plannedSequenceBytes,
   planPool,
   type PoolSettings,
-  sequenceBytes,
   shareUnread,
 } from "../../src/plan/sequence_size.ts";
 import { runs } from "../support/runs.ts";
@@ -32,26 +32,26 @@ function shapeOf(...caches: CacheSpec[]): ModelShape {
   return { name: "m", maxModelLen: 1_000_000, caches };
 }
 
-Deno.test("sequenceBytes() gives the published sizes of Llama-2-7B in f16", () => {
+Deno.test("plannedSequenceBytes() gives the published sizes of Llama-2-7B in f16", () => {
   const llama = presetShape("llama-2-7b")!;
   const sizes = [512, 1024, 2048, 4096, 8192].map((len) =>
-    sequenceBytes(planPool(llama, POOL), len)
+    plannedSequenceBytes(planPool(llama, POOL), len)
   );
   assertEquals(sizes, [256 * MIB, 512 * MIB, GIB, 2 * GIB, 4 * GIB]);
 });
 
-Deno.test("sequenceBytes() gives the published sizes of Llama-3-70B in f16", () => {
+Deno.test("plannedSequenceBytes() gives the published sizes of Llama-3-70B in f16", () => {
   const llama = presetShape("llama-3-70b")!;
   assertEquals(bytesPerToken(llama, { dtype: "f16" }), 327_680);
-  assertEquals(sequenceBytes(planPool(llama, POOL), 8192), 2.5 * GIB);
+  assertEquals(plannedSequenceBytes(planPool(llama, POOL), 8192), 2.5 * GIB);
   assertEquals(concurrency(planPool(llama, POOL), 80 * GIB, 8192), 32);
 });
 
-Deno.test("sequenceBytes() saves 30.67 % of what four sequences have reserved", () => {
+Deno.test("plannedSequenceBytes() saves 30.67 % of what four sequences have reserved", () => {
   const shape = shapeOf(FULL);
   const tokenBytes = bytesPerToken(shape, POOL);
   const held = [50, 180, 30, 120].map((len) =>
-    sequenceBytes(planPool(shape, POOL), len) / tokenBytes
+    plannedSequenceBytes(planPool(shape, POOL), len) / tokenBytes
   );
   const total = (lens: number[]) => lens.reduce((sum, len) => sum + len, 0);
   const saved = total([100, 200, 150, 150]) - total(held);
@@ -102,14 +102,14 @@ Deno.test("R7: shareUnread() is 0.25 for Gemma-2's windows and 0.5625 for Minist
   assertEquals(shareUnread(ministral, 32_768, { dtype: "f16" }), 0);
 });
 
-Deno.test("sequenceBytes() adds up groups of every kind in whole slabs, a state once whatever the length", () => {
+Deno.test("plannedSequenceBytes() adds up groups of every kind in whole slabs, a state once whatever the length", () => {
   const chunked: CacheSpec = { kind: "chunked_local", window: 64, ...HEADS };
   const blockBytes = 16 * bytesPerToken(shapeOf(FULL), POOL);
   // As large as two blocks.
   const state: CacheSpec = { kind: "state", stateBytes: 2 * blockBytes };
   const pool: PoolSettings = { ...POOL, maxNumBatchedTokens: 32 };
   const bytesOf = (numTokens: number, ...caches: CacheSpec[]) =>
-    sequenceBytes(planPool(shapeOf(...caches), pool), numTokens);
+    plannedSequenceBytes(planPool(shapeOf(...caches), pool), numTokens);
   const kinds: CacheSpec[] = [FULL, sliding(64), chunked];
   // A window of 64 before and with a step of 32: 95 positions from the last one of a block on, 7
   // blocks. A chunk begins at a block: at its last position a step writes up to 95 positions on.
@@ -128,7 +128,7 @@ Deno.test("longestSequence() fits, and one token more does not", () => {
     fc.property(arbitrary, (bytes) => {
       const limit = 2000;
       const longest = longestSequence(pool, bytes, limit);
-      const fits = (len: number) => sequenceBytes(pool, len) <= bytes;
+      const fits = (len: number) => plannedSequenceBytes(pool, len) <= bytes;
       return (longest === 0 || fits(longest)) && (longest === limit || !fits(longest + 1));
     }),
     { seed: 12, numRuns: runs(300) },

@@ -48,13 +48,13 @@ Deno.test("boundStep() allows no more tokens than a grid has workgroups", async 
   const inputs = await demoInputs(new ReferenceDevice(), {
     ...{ maxNumBatchedTokens: 131_072, numBlocksOverride: 8 },
   });
-  const { maxNumBatchedTokens: numTokens } = bindableSteps(inputs).engine;
+  const { maxNumBatchedTokens: numTokens } = bindableSteps(inputs).config;
   const { activations, storage } = await allocateMemory({
     ...inputs,
-    engine: { ...inputs.engine, maxNumBatchedTokens: 16 },
+    config: { ...inputs.config, maxNumBatchedTokens: 16 },
   });
   for (const tuning of [SOFTWARE_TUNING, GPU_TUNING]) {
-    const kv = layerKvs(inputs.model, inputs.engine, storage.buffers);
+    const kv = layerKvs(inputs.model, inputs.config, storage.buffers);
     for (const { label, workgroups } of forwardGraph(inputs, { activations, kv }, tuning)) {
       const counts = workgroups({ ...NO_WORK, numTokens });
       assert(counts.every((count) => count <= MAX_GRID), `${label} has ${counts}`);

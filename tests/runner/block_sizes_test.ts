@@ -9,13 +9,13 @@ import { TimedDevice, timedInputs } from "../support/timed_device.ts";
 
 async function compare(
   cost: (blockSize: number, dims: StepDims) => number,
-  engine: Partial<EngineConfig> = {},
+  overrides: Partial<EngineConfig> = {},
   context = 2048,
 ) {
   const device = new TimedDevice({
     cost: ({ constants }: KernelCall<StepDims>, dims) => cost(Number(constants.BLOCK_SIZE), dims),
   });
-  const inputs = timedInputs(device, engine);
+  const inputs = timedInputs(device, overrides);
   const memory = await allocateMemory(inputs);
   const options = { inputs, memory, log: logLines().log, now: () => device.clock.now() };
   return { ...await compareBlockSizes(options, context), device };
@@ -45,8 +45,8 @@ Deno.test("compareBlockSizes() has the context that is asked for, and the pool's
   // 32 blocks of 16 tokens, however they are cut.
   for (const blockSize of [8, 32]) {
     const inputs = timedInputs(device);
-    const { engine, budget } = withBlockSize(inputs, blockSize);
-    assertEquals([engine.blockSize, engine.blockSize * budget.numBlocks], [blockSize, 512]);
+    const { config, budget } = withBlockSize(inputs, blockSize);
+    assertEquals([config.blockSize, config.blockSize * budget.numBlocks], [blockSize, 512]);
   }
   assertEquals(withBlockSize(timedInputs(device), 1024).budget.numBlocks, 0);
 });

@@ -9,7 +9,7 @@ Deno.test("forwardGraph() of a model's first layers has them as they are in the 
   const device = new TimedDevice();
   const inputs = timedInputs(device, { kvCacheDtype: "int4" });
   const { activations, storage } = await allocateMemory(inputs);
-  const kv = layerKvs(inputs.model, inputs.engine, storage.buffers);
+  const kv = layerKvs(inputs.model, inputs.config, storage.buffers);
   const dtypes = (numLayers: number) =>
     forwardGraph(
       inputs,

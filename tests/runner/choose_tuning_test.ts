@@ -24,7 +24,7 @@ function withFile(test: (path: string) => Promise<void>): () => Promise<void> {
 
 /** A start on a device whose longest splits are the fastest, unless said otherwise. */
 async function start(
-  engine: Partial<EngineConfig>,
+  overrides: Partial<EngineConfig>,
   options: TimedDeviceOptions & { readonly description?: string } = {},
 ) {
   const device = new TimedDevice({
@@ -34,7 +34,7 @@ async function start(
   if (options.description !== undefined) {
     Object.assign(device, { description: options.description });
   }
-  const inputs = timedInputs(device, engine);
+  const inputs = timedInputs(device, overrides);
   const memory = await allocateMemory(inputs);
   const { log, lines } = logLines();
   const progress: string[] = [];
@@ -72,14 +72,14 @@ Deno.test(
   "mayTune() is false where a start is as it was: no times, and none to be taken",
   withFile(async (path) => {
     const software = new TimedDevice({ isSoftware: true });
-    const { engine } = timedInputs(software, { tuningStore: path });
-    assertEquals(mayTune(software, engine), false);
-    assertEquals(mayTune(new TimedDevice(), engine), true);
-    assertEquals(mayTune(new TimedDevice(), { ...engine, autotune: "off" }), false);
+    const { config } = timedInputs(software, { tuningStore: path });
+    assertEquals(mayTune(software, config), false);
+    assertEquals(mayTune(new TimedDevice(), config), true);
+    assertEquals(mayTune(new TimedDevice(), { ...config, autotune: "off" }), false);
     await Deno.writeFile(path, new Uint8Array());
-    assertEquals(mayTune(software, engine), true);
-    assertEquals(mayTune(software, { ...engine, isDeterministic: true }), false);
-    assertEquals(mayTune(new ReferenceDevice(), { ...engine, autotune: "on" }), false);
+    assertEquals(mayTune(software, config), true);
+    assertEquals(mayTune(software, { ...config, isDeterministic: true }), false);
+    assertEquals(mayTune(new ReferenceDevice(), { ...config, autotune: "on" }), false);
   }),
 );
 

@@ -11,10 +11,10 @@ const LIMITS = {
 };
 const PLAIN = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 3, outputIndex: 6 };
 
-function chunkOf(sequenceId: number, start: number, numSteps: number): ScheduledChunk {
+function chunkOf(sequenceId: number, start: number, numDecodeSteps: number): ScheduledChunk {
   const blockTables = [[7 + sequenceId, 3 + sequenceId, 9 + sequenceId]];
   const decode = { sequenceId, tokens: Uint32Array.of(40), start, blockTables, draw: PLAIN };
-  return numSteps === 1 ? decode : { ...decode, numSteps };
+  return numDecodeSteps === 1 ? decode : { ...decode, numDecodeSteps };
 }
 
 /** Sequences that take 3, 1 and 2 steps. */

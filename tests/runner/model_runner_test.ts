@@ -43,8 +43,8 @@ function batchOf(chunks: readonly ScheduledChunk[]): Batch {
 }
 
 /**
- * A step of decodes, of a chunk among them and of one that reads a block copied in it: by a runner that
- * has room for all of their splits, and by one that has not, over the same memory.
+ * A step of decodes, of a chunk among them and of one that reads a block copied in it: by a runner
+ * that has room for all of their splits, and by one that has not, over the same memory.
  */
 async function runBothWays(device: Device, maxSplits: number) {
   const runs: { isNextForeseen: boolean }[] = [];
@@ -55,12 +55,12 @@ async function runBothWays(device: Device, maxSplits: number) {
     },
   });
   const inputs = await demoInputs(counting, { numBlocksOverride: 64 });
-  const tuning = defaultTuning(counting, inputs.engine);
+  const tuning = defaultTuning(counting, inputs.config);
   const memory = await allocateMemory(inputs);
   const whole = await buildRunner(inputs, { memory });
   const narrow = await ModelRunner.create({
     ...{ device: counting, storage: memory.storage, vocabSize: inputs.model.vocabSize },
-    layers: (buffers) => layerKvs(inputs.model, inputs.engine, buffers),
+    layers: (buffers) => layerKvs(inputs.model, inputs.config, buffers),
     graph: (kv, step) =>
       forwardGraph(inputs, { activations: { ...memory.activations, step }, kv }, tuning),
     packer: new StepPacker({ ...stepLimits(inputs, tuning), maxSplits }),
@@ -109,7 +109,9 @@ async function checkSteps(device: Device): Promise<void> {
     single.push(await runner.run(batchOf(decodesOf(single.at(-1) ?? first, step))));
   }
   let numSubmitted = 0;
-  const chunks = decodesOf(first, 0).map((chunk, i) => i === 3 ? chunk : { ...chunk, numSteps: 3 });
+  const chunks = decodesOf(first, 0).map((chunk, i) =>
+    i === 3 ? chunk : { ...chunk, numDecodeSteps: 3 }
+  );
   const several = await runner.run(batchOf(chunks), () => numSubmitted++);
   const wanted = single[0]!.map(({ sequenceId }, i) => ({
     sequenceId,

@@ -36,7 +36,7 @@ function inputsOf(
   try {
     const model = readModel(DEMO_DIR);
     const sources = weightSources(checkpoint, model.weights);
-    return { device, engine: { ...CONFIG, ...config }, model, sources };
+    return { device, config: { ...CONFIG, ...config }, model, sources };
   } finally {
     checkpoint.close();
   }
@@ -45,9 +45,9 @@ function inputsOf(
 const totalOf = ({ weightBytes, activationBytes, budget }: MemoryPlan) =>
   weightBytes + activationBytes + budget.bytes;
 
-async function loaded(device: Device, { model, engine }: MemoryInputs) {
+async function loaded(device: Device, { model, config }: MemoryInputs) {
   const checkpoint = findModelSource(DEMO_DIR).openWeights();
-  const { quantization } = engine;
+  const { quantization } = config;
   try {
     const options = quantization === undefined ? {} : { quantization };
     return await uploadWeights(device, checkpoint, model.weights, options);

@@ -17,20 +17,20 @@ Deno.test("allocateMemory() sets aside what attention keeps of as many splits as
   const { activations } = await allocateMemory(inputs);
   const { numHeads, headDim } = inputs.model.attention[0]!;
   const { maxSplits, splitLen } = stepLimits(inputs, GPU_TUNING);
-  assertEquals([maxSplits, splitLen], [inputs.engine.maxNumSeqs * 512 / 64, 64]);
+  assertEquals([maxSplits, splitLen], [inputs.config.maxNumSeqs * 512 / 64, 64]);
   assertEquals(activations.partials.bytes, 4 * maxSplits * numHeads * headDim);
   assertEquals(activations.stats.bytes, 4 * maxSplits * numHeads * 2);
 });
 
 Deno.test("bindableSteps() lowers no number of sequences for long contexts, but refuses too long ones", () => {
-  const { engine, model } = inputsFor(512, 2 ** 27);
+  const { config, model } = inputsFor(512, 2 ** 27);
   const { numHeads, headDim } = model.attention[0]!;
   const splitBytes = 4 * numHeads * headDim;
   const limit = 2 ** 22;
   const longest = 64 * Math.floor(limit / splitBytes);
   const long = inputsFor(longest, limit);
-  assert(splitBytes * engine.maxNumSeqs * longest / 64 > limit, "all of them could be bound");
-  assertEquals(bindableSteps(long).engine.maxNumSeqs, engine.maxNumSeqs);
+  assert(splitBytes * config.maxNumSeqs * longest / 64 > limit, "all of them could be bound");
+  assertEquals(bindableSteps(long).config.maxNumSeqs, config.maxNumSeqs);
   assertThrows(
     () => bindableSteps(inputsFor(longest + 1, limit)),
     StartupError,

@@ -46,7 +46,10 @@ Deno.test("subBatches() begins another sub-batch where the next decode's splits 
 
 Deno.test("subBatches() leaves room for the splits of the last of several steps", () => {
   const batch = batchOf([chunkOf(0, 64), chunkOf(1, 64)]);
-  const longer = { ...batch, chunks: batch.chunks.map((chunk) => ({ ...chunk, numSteps: 2 })) };
+  const longer = {
+    ...batch,
+    chunks: batch.chunks.map((chunk) => ({ ...chunk, numDecodeSteps: 2 })),
+  };
   const limits = { splitLen: 32, maxSplits: 4 };
   assertEquals([batch, longer].map((each) => subBatches(each, limits).length), [1, 2]);
 });

@@ -15,10 +15,10 @@ type Call = KernelCall<StepDims>;
 async function tune(
   options: TimedDeviceOptions,
   overrides: Partial<TuneOptions> = {},
-  engine: Partial<EngineConfig> = {},
+  config: Partial<EngineConfig> = {},
 ) {
   const device = new TimedDevice(options);
-  const inputs = timedInputs(device, engine);
+  const inputs = timedInputs(device, config);
   const { log, lines } = logLines();
   const result = await tuneKernels({
     inputs,

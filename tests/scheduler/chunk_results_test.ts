@@ -52,7 +52,7 @@ Deno.test("checkResults() wants an output for each thing that a chunk asks for, 
 });
 
 Deno.test("checkResults() takes as many draws as a chunk stands for steps, or fewer with a failure", () => {
-  const batch = batchOf([chunkOf(1, { draw: DRAW, numSteps: 3 })]);
+  const batch = batchOf([chunkOf(1, { draw: DRAW, numDecodeSteps: 3 })]);
   const drawn = { type: "token", token: 0 } as const;
   const failed = { type: "failed", failure: { numSoundTokens: 0 } } as const;
   for (

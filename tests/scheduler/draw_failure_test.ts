@@ -302,9 +302,9 @@ Deno.test("a sequence of which nothing can be drawn in a further step is counted
     const isFailed = rig.endOf("a")?.finishReason === "error";
     if (isFailed) numFailed++;
     if (isFailed) assertFailed(rig, "a");
-    const { numCorrupted, numFurtherSteps } = rig.scheduler.stats;
+    const { numCorrupted, numFurtherDecodeSteps } = rig.scheduler.stats;
     assertEquals(numCorrupted, isFailed ? 1 : 0, `${poison}`);
-    assert(numFurtherSteps > 0 || isFailed, "the plans are of single steps");
+    assert(numFurtherDecodeSteps > 0 || isFailed, "the plans are of single steps");
     assert(!findable.has(poison) || !isFailed);
     assertEquals(rig.blocks.numInUse, 0);
   }

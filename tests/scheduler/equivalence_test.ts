@@ -30,7 +30,7 @@ interface Totals {
   numHitTokens: number;
   numEvictedBlocks: number;
   numCopies: number;
-  numFurtherSteps: number;
+  numFurtherDecodeSteps: number;
   numWastedTokens: number;
 }
 
@@ -69,7 +69,7 @@ function checkEquivalence(
     numHitTokens: 0,
     numEvictedBlocks: 0,
     numCopies: 0,
-    numFurtherSteps: 0,
+    numFurtherDecodeSteps: 0,
     numWastedTokens: 0,
   };
   fc.assert(
@@ -86,7 +86,7 @@ function checkEquivalence(
       totals.numPreemptions += numPreemptions;
       totals.numHitTokens += numHitTokens;
       totals.numEvictedBlocks += numEvictedBlocks;
-      totals.numFurtherSteps += rig.scheduler.stats.numFurtherSteps;
+      totals.numFurtherDecodeSteps += rig.scheduler.stats.numFurtherDecodeSteps;
       totals.numWastedTokens += rig.scheduler.stats.numWastedTokens;
       totals.numCopies += rig.runner.batches.flatMap(({ copies = [] }) => copies).length;
     }),
@@ -124,10 +124,10 @@ Deno.test("Scheduler gives the same answers by single decode steps and by severa
     maxDecodeSteps: fc.integer({ min: 1, max: 8 }),
     prefixCache: fc.constantFrom({}, { forceMiss: true }),
   });
-  const { numFurtherSteps, numWastedTokens, numPreemptions } = checkEquivalence(rigs, 10);
+  const { numFurtherDecodeSteps, numWastedTokens, numPreemptions } = checkEquivalence(rigs, 10);
   assert(
-    numFurtherSteps > times(500) && numWastedTokens > times(60) && numPreemptions > times(10),
-    `${numFurtherSteps} further steps, ${numWastedTokens} wasted, ${numPreemptions} preemptions`,
+    numFurtherDecodeSteps > times(500) && numWastedTokens > times(60) && numPreemptions > times(10),
+    `${numFurtherDecodeSteps} further steps, ${numWastedTokens} wasted, ${numPreemptions} preemptions`,
   );
 });
 

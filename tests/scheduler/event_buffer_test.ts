@@ -15,16 +15,16 @@ Deno.test("EventBuffer says of each sequence once how much of its prompt was cac
   events.add(a, { token: 7 });
   events.add(b, { finishReason: "abort" });
   events.add(a, { token: 8, finishReason: "length" });
-  assertEquals(events.take(), [
+  assertEquals(events.drain(), [
     { requestId: "a", index: 2, token: 7, numCachedTokens: 0 },
     { requestId: "b", index: 2, finishReason: "abort", numCachedTokens: 5, evicted: b.evicted },
     { requestId: "a", index: 2, token: 8, finishReason: "length" },
   ]);
 });
 
-Deno.test("EventBuffer.take() returns each event once", () => {
+Deno.test("EventBuffer.drain() returns each event once", () => {
   const events = new EventBuffer();
   events.add(sequenceOf("a"), { token: 7 });
-  assertEquals(events.take().length, 1);
-  assertEquals(events.take(), []);
+  assertEquals(events.drain().length, 1);
+  assertEquals(events.drain(), []);
 });

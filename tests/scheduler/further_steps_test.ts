@@ -10,7 +10,7 @@ import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 
 /** Steps of each chunk of a plan. */
 function stepsOf(batch: Batch | undefined): number[] {
-  return batch?.chunks.map(({ numSteps = 1 }) => numSteps) ?? [];
+  return batch?.chunks.map(({ numDecodeSteps = 1 }) => numDecodeSteps) ?? [];
 }
 
 /** A rig whose one request has its prompt computed. */
@@ -37,9 +37,10 @@ Deno.test("Scheduler plans several decode steps where nobody waits, with blocks 
   // Positions 5 to 8, in blocks of 2.
   assertEquals(batch.chunks[0]!.blockTables[0]!.length, 5);
   assertEquals(rig.tokensOf("a"), aloneOf(5, { maxTokens: 100 }).slice(0, 5));
-  const { numSteps, numFurtherSteps, numStepTokens, numGeneratedTokens } = rig.scheduler.stats;
+  const { numSteps, numFurtherDecodeSteps, numStepTokens, numGeneratedTokens } =
+    rig.scheduler.stats;
   // The prompt's 5 positions, and 4.
-  assertEquals([numSteps, numFurtherSteps, numStepTokens, numGeneratedTokens], [2, 3, 9, 5]);
+  assertEquals([numSteps, numFurtherDecodeSteps, numStepTokens, numGeneratedTokens], [2, 3, 9, 5]);
 });
 
 Deno.test("Scheduler plans no more steps than it is told to, and one unless it may plan several", () => {

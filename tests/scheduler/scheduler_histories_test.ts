@@ -149,10 +149,13 @@ function checkBatch(
   const { groups = [FULL], blockSize } = options;
   const isDecode = chunks.every(({ tokens: { length }, draw }) => length === 1 && draw);
   for (const chunk of chunks) {
-    const { tokens, start, blockTables, numSteps } = chunk;
+    const { tokens, start, blockTables, numDecodeSteps } = chunk;
     assert(tokens.length > 0 && start >= 0);
     const { maxDecodeSteps = 1 } = options;
-    assert(numSteps === undefined || (isDecode && numSteps > 1 && numSteps <= maxDecodeSteps));
+    assert(
+      numDecodeSteps === undefined ||
+        (isDecode && numDecodeSteps > 1 && numDecodeSteps <= maxDecodeSteps),
+    );
     blockTables.forEach((table, group) => {
       const isLong = table.length * blockSize >= endOf(chunk);
       assert(isLong || groups[group]!.kind === "state", "table too short");
@@ -168,8 +171,8 @@ function checkBatch(
 }
 
 /** Behind the last position that a chunk writes, in all of its steps. */
-function endOf({ start, tokens, numSteps = 1 }: ScheduledChunk): number {
-  return start + tokens.length + numSteps - 1;
+function endOf({ start, tokens, numDecodeSteps = 1 }: ScheduledChunk): number {
+  return start + tokens.length + numDecodeSteps - 1;
 }
 
 /** That blocks of a group are shared to be read only: whoever writes a block has it alone. */
@@ -236,7 +239,8 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
     assertEquals({ tokens, finishReason }, alone);
   }
   const wasAborted = history.aborted.has(`${request.id}/${index}`);
-  // An error in the planning of a step is reported at its end, so an abort in between finds it done.
+  // An error in the planning of a step is reported at its end, so an abort in between finds it
+  // done.
   if (finishReason !== "error") assertEquals(finishReason === "abort", wasAborted);
   if (ends[0]!.error?.code === "deadline_exceeded") {
     assert(rig.nowMs >= history.deadlines.get(request.id)!, "its time has not come");
@@ -259,7 +263,7 @@ interface Expected {
   /** Blocks copied back from host memory, and sequences whose blocks it lost. */
   readonly numSwappedIn?: number;
   readonly numLost?: number;
-  readonly numFurtherSteps: number;
+  readonly numFurtherDecodeSteps: number;
   /** Absent where answers rarely stop by themselves. */
   readonly numWastedTokens?: number;
 }
@@ -276,7 +280,7 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
   let numContested = 0;
   let numSwappedIn = 0;
   let numLost = 0;
-  let numFurtherSteps = 0;
+  let numFurtherDecodeSteps = 0;
   let numWastedTokens = 0;
   const reasons = new Set<string>();
   fc.assert(
@@ -310,7 +314,7 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
       assertEquals(rig.scheduler.stats.numSwapsCorrupt, rig.runner.numLost);
       numTimeouts += rig.scheduler.stats.numTimeouts;
       numContested += history.fairShares.numContested;
-      numFurtherSteps += rig.scheduler.stats.numFurtherSteps;
+      numFurtherDecodeSteps += rig.scheduler.stats.numFurtherDecodeSteps;
       numWastedTokens += rig.scheduler.stats.numWastedTokens;
       numActions += history.numActions;
       numMoves += history.numMoves;
@@ -325,7 +329,7 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
   const happened = {
     ...{ numPreemptions, numHitTokens, numMoves, numResizes, numCopies, numContested, numTimeouts },
     ...{ numSwappedIn, numLost },
-    ...{ numFurtherSteps, numWastedTokens },
+    ...{ numFurtherDecodeSteps, numWastedTokens },
   };
   for (const [name, count] of Object.entries(happened)) {
     const least = times(expected[name as keyof typeof happened] ?? -1);
@@ -345,7 +349,7 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns,
     numCopies: 2000,
     numContested: 5000,
     numTimeouts: 500,
-    numFurtherSteps: 1000,
+    numFurtherDecodeSteps: 1000,
     numWastedTokens: 200,
   });
 });
@@ -360,7 +364,7 @@ Deno.test("Scheduler does so with several cache groups, and every step reads wha
     numCopies: 2000,
     numContested: 5000,
     numTimeouts: 500,
-    numFurtherSteps: 1000,
+    numFurtherDecodeSteps: 1000,
     numWastedTokens: 200,
   });
 });
@@ -378,7 +382,7 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
     numCopies: 150,
     numContested: 750,
     numTimeouts: 50,
-    numFurtherSteps: 100,
+    numFurtherDecodeSteps: 100,
   });
 });
 
@@ -393,7 +397,7 @@ const SWAPPED: Expected = {
   numTimeouts: 250,
   numSwappedIn: 1000,
   numLost: 30,
-  numFurtherSteps: 100,
+  numFurtherDecodeSteps: 100,
   numWastedTokens: 20,
 };
 

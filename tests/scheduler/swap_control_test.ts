@@ -73,8 +73,11 @@ Deno.test("a plan that brings blocks back is of one step, since they may be lost
   const batches: Batch[] = [];
   while (rig.scheduler.hasWork) batches.push(rig.step()!);
   const loading = batches.filter(({ swapIns }) => swapIns !== undefined);
-  assertEquals(loading.map(({ chunks }) => chunks.map(({ numSteps = 1 }) => numSteps)), [[1]]);
-  assert(rig.scheduler.stats.numFurtherSteps > 0);
+  assertEquals(
+    loading.map(({ chunks }) => chunks.map(({ numDecodeSteps = 1 }) => numDecodeSteps)),
+    [[1]],
+  );
+  assert(rig.scheduler.stats.numFurtherDecodeSteps > 0);
 });
 
 Deno.test("it is computed again where copying takes longer, or nothing is measured, or there is no room", () => {

@@ -53,11 +53,11 @@ Deno.test("planCommand() divides a device's memory as a start with the same flag
   const model = readModel("models/demo");
   const sources = weightSources(checkpoint, model.weights);
   checkpoint.close();
-  const engine = {
+  const config = {
     ...toEngineConfig(parseConfig(["serve"], {}), "models/demo"),
     ...{ gpuMemoryBytes, device: "cpu" as const },
   };
-  const start = planMemory({ device: new ReferenceDevice(), engine, model, sources });
+  const start = planMemory({ device: new ReferenceDevice(), config, model, sources });
   assertEquals(division.weights.bytes, start.weightBytes);
   assertEquals(division.activation_bytes, start.activationBytes);
   assertEquals(division.total_bytes, gpuMemoryBytes);

@@ -23,7 +23,7 @@ const cache = new PrefixCache(pool, blockSize, {
 const tokens = new Uint32Array(blockSize);
 let parent: BlockId | undefined;
 for (let i = 0; i < numBlocks; i++) {
-  const [id] = cache.allocate(1);
+  const [id] = cache.take([1], 0)[0]!;
   tokens[0] = i;
   // Runs of a hundred blocks.
   if (i % 100 === 0) parent = undefined;

@@ -128,8 +128,8 @@ export async function demoInputs(
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });
-  const { engine } = bindableSteps({ device, engine: config, model, budget });
-  return { device, engine, model, weights, budget };
+  const bindable = bindableSteps({ device, config, model, budget }).config;
+  return { device, config: bindable, model, weights, budget };
 }
 
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "demo", layout: "demo" };
@@ -149,19 +149,19 @@ export class DemoEngine {
     overrides: Partial<EngineConfig> = {},
     options: DemoOptions & { readonly matchers?: TokenMatchers } = {},
   ): Promise<DemoEngine> {
-    const { runner, engine, model, budget } = await demoRunner(device, overrides, options);
-    const { blockSize, enablePrefixCaching, maxNumBatchedTokens } = engine;
-    const layout = swapLayout(model, engine);
+    const { runner, config, model, budget } = await demoRunner(device, overrides, options);
+    const { blockSize, enablePrefixCaching, maxNumBatchedTokens } = config;
+    const layout = swapLayout(model, config);
     const matchers = options.matchers && { matchers: options.matchers };
     const blocks = new BlockManager({
       numBlocks: budget.numBlocks,
       blockSize,
-      ...poolGroups(kvMemory(model, engine)),
+      ...poolGroups(kvMemory(model, config)),
       maxInFlightTokens: maxNumBatchedTokens,
       ...(layout === undefined ? {} : { swapSpace: layout.space }),
       ...(enablePrefixCaching ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
     });
-    const limits = { ...engine, ...budget, ...shortContext(model, budget), ...matchers };
+    const limits = { ...config, ...budget, ...shortContext(model, budget), ...matchers };
     const scheduler = new Scheduler(blocks, limits);
     // Where there is host memory, copying always pays.
     if (layout) scheduler.setSwapCosts({ tokenMs: 1e9, storeMsPerMiB: 1, loadMsPerMiB: 1 });

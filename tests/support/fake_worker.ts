@@ -53,7 +53,7 @@ export function statsAfter(numSteps: number): EngineStats {
     numComputedPromptTokens: 3 * numSteps,
     numPromptTokens: 21 * numSteps,
     numGeneratedTokens: 2 * numSteps,
-    numFurtherSteps: 22 * numSteps,
+    numFurtherDecodeSteps: 22 * numSteps,
     numWastedTokens: 23 * numSteps,
     numQueriedTokens: 7 * numSteps,
     numHitTokens: 6 * numSteps,

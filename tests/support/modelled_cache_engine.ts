@@ -3,7 +3,7 @@ import type { Generation, GenerationRequest } from "../../src/core/generation.ts
 import { FakeEngine, INFO } from "../http/fake_engine.ts";
 
 /** A sequence whose blocks are cached. */
-interface CachedPath {
+interface OneFullGroupPath {
   readonly scope: string | undefined;
   readonly ids: readonly number[];
 }
@@ -14,8 +14,8 @@ interface CachedPath {
  */
 export class ModelledCacheEngine extends FakeEngine {
   override info: EngineInfo;
-  #cached: CachedPath[] = [];
-  #evicted: CachedPath[] = [];
+  #cached: OneFullGroupPath[] = [];
+  #evicted: OneFullGroupPath[] = [];
 
   constructor(vocabSize: number) {
     super();
@@ -70,7 +70,11 @@ export class ModelledCacheEngine extends FakeEngine {
     this.#evicted = [];
   }
 
-  #find(paths: readonly CachedPath[], scope: string | undefined, prompt: Uint32Array): number {
+  #find(
+    paths: readonly OneFullGroupPath[],
+    scope: string | undefined,
+    prompt: Uint32Array,
+  ): number {
     const { blockSize } = this.info;
     const lengths = paths.map((path) => {
       if (path.scope !== scope) return 0;

@@ -5,7 +5,7 @@ import {
   type ChunkResult,
   type DrawRequest,
   type LogitAdjustment,
-  numStepsOf,
+  numDecodeStepsOf,
   type ScheduledChunk,
   type TokenLogprob,
 } from "../../src/core/batch.ts";
@@ -211,7 +211,7 @@ function further(
 ): ScheduledChunk[] {
   return chunks.flatMap((chunk) => {
     const last = drawn.get(chunk.sequenceId)?.at(-1);
-    if (numStepsOf(chunk) <= step || last?.type !== "token") return [];
+    if (numDecodeStepsOf(chunk) <= step || last?.type !== "token") return [];
     const next = { ...chunk.draw!, outputIndex: chunk.draw!.outputIndex + step };
     return [{
       ...chunk,
@@ -317,7 +317,7 @@ export class PagedFakeRunner {
     }
     const results = this.#runStep(batch.chunks);
     const drawn = new Map(results.map((result) => [result.sequenceId, [...result.outputs]]));
-    for (let step = 1; batch.chunks.some((chunk) => numStepsOf(chunk) > step); step++) {
+    for (let step = 1; batch.chunks.some((chunk) => numDecodeStepsOf(chunk) > step); step++) {
       for (const { sequenceId, outputs } of this.#runStep(further(batch.chunks, step, drawn))) {
         drawn.get(sequenceId)!.push(...outputs);
       }

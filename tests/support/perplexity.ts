@@ -53,13 +53,12 @@ export class Scorer {
   /** The bundled model, or that of `overrides.modelDir`, on `device`. */
   static async create(device: Device, overrides: Partial<EngineConfig> = {}): Promise<Scorer> {
     const buffers = new Map<string, DeviceBuffer>();
-    const config = { ...overrides, maxNumSeqs: ROWS, maxNumBatchedTokens: ROWS };
-    const { runner, engine, model, budget } = await demoRunner(
+    const { runner, config, model, budget } = await demoRunner(
       recordingBuffers(device, buffers),
-      config,
+      { ...overrides, maxNumSeqs: ROWS, maxNumBatchedTokens: ROWS },
     );
-    const { blockSize } = engine;
-    const { blocksPerSlab } = kvMemory(model, engine).layout;
+    const { blockSize } = config;
+    const { blocksPerSlab } = kvMemory(model, config).layout;
     const sizes = { blockSize, blocksPerSlab, ...shortContext(model, budget) };
     return new Scorer(device, runner, buffers.get("logits")!, sizes);
   }

@@ -98,7 +98,7 @@ export class TimedDevice implements Device {
 
 /** The bundled model on such a device, its weights without contents. */
 export function timedInputs(device: Device, overrides: Partial<EngineConfig> = {}): RunnerInputs {
-  const engine: EngineConfig = {
+  const config: EngineConfig = {
     modelDir: DEMO_DIR,
     device: "auto",
     blockSize: 16,
@@ -111,11 +111,11 @@ export function timedInputs(device: Device, overrides: Partial<EngineConfig> = {
   };
   const model = readModel(DEMO_DIR);
   const buffer = new HostBuffer("weight", 4);
-  const { quantization } = engine;
+  const { quantization } = config;
   const dtype = quantization === undefined ? "f16" : quantizedDtype(quantization);
   return {
     device,
-    engine,
+    config,
     model,
     weights: {
       weight: wholeWeights(model, { buffer, dtype }),

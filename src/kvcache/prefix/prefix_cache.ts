@@ -230,24 +230,10 @@ export class PrefixCache implements BlockSource {
     return this.#pool.countMissing(query);
   }
 
-  /**
-   * Takes `count` blocks where slabs are not cut, all or none, each with one reference.
-   *
-   * @throws {OutOfBlocksError} when fewer than `count` are available. Nothing has changed.
-   */
-  allocate(count: number): BlockId[] {
-    if (count > this.numAvailable) throw new OutOfBlocksError(count, this.numAvailable);
-    const pool = this.#pool as BlockPool;
-    const ids = pool.allocate(Math.min(count, pool.numFree));
-    if (ids.length === count) return ids;
-    const evicted = (this.#eviction as LeafEviction).evict(count - ids.length);
-    for (const id of evicted) pool.claim(id);
-    return ids.concat(evicted);
-  }
-
+  /** @throws {OutOfBlocksError} when there are not as many. Nothing has changed. */
   take(demand: Demand, sequence: SequenceId): BlockId[][] {
     const eviction = this.#eviction;
-    if (eviction instanceof LeafEviction) return [this.allocate(demand[0]!)];
+    if (eviction instanceof LeafEviction) return [this.#takeUncut(demand[0]!)];
     return this.#pool.take(demand, sequence, () => eviction.evictNext());
   }
 
@@ -381,6 +367,21 @@ export class PrefixCache implements BlockSource {
   checkIntegrity(): void {
     const { groups, columns, entries } = this;
     checkCache({ ...this.#cached, groups, columns, entries });
+  }
+
+  /**
+   * Takes `count` blocks where slabs are not cut, all or none.
+   *
+   * @throws {OutOfBlocksError} when fewer than `count` are available. Nothing has changed.
+   */
+  #takeUncut(count: number): BlockId[] {
+    if (count > this.numAvailable) throw new OutOfBlocksError(count, this.numAvailable);
+    const pool = this.#pool as BlockPool;
+    const ids = pool.allocate(Math.min(count, pool.numFree));
+    if (ids.length === count) return ids;
+    const evicted = (this.#eviction as LeafEviction).evict(count - ids.length);
+    for (const id of evicted) pool.claim(id);
+    return ids.concat(evicted);
   }
 
   /** The block of the same group above a cached block; undefined for the first of a path. */

@@ -14,6 +14,16 @@ export const ABSENT = -1;
 /** What stands for no node where one is looked for. */
 const NONE = -1;
 
+/** What stands as the parent of nodes below a root. */
+function rootParent(root: number): number {
+  return -2 - root;
+}
+
+/** The root that such a parent stands for. */
+export function rootOf(parent: number): number {
+  return -2 - parent;
+}
+
 /** Where a node is looked for or put: below `parent`, or below the root of `scope`. */
 export interface TreePlace {
   readonly scope: string;
@@ -60,7 +70,7 @@ export class RadixTree {
   /** How often its nodes were found. */
   readonly usage: NodeUsage = new NodeUsage();
   readonly #keyer: BlockKeyer;
-  /** Node id, or `-2 - root id`, or ABSENT. */
+  /** Node id, or {@link rootParent}, or ABSENT. */
   #parents: Int32Array;
   /** 0 for nodes that are not in the tree. */
   #numChildren: Uint32Array;
@@ -94,7 +104,7 @@ export class RadixTree {
     return this.#parents.length;
   }
 
-  /** Node above each node, `-2 - root` below a root, or {@link ABSENT}. Not to be written. */
+  /** Node above each node, or what {@link rootOf} reads, or {@link ABSENT}. Not to be written. */
   get parents(): Int32Array {
     return this.#parents;
   }
@@ -138,7 +148,7 @@ export class RadixTree {
     const nodes: NodeId[] = [];
     const root = this.#roots.find(scope);
     if (root === undefined) return nodes;
-    let parent = -2 - root;
+    let parent = rootParent(root);
     let hash = this.hasher.root(scope);
     for (let start = 0; start + this.blockSize <= limit; start += this.blockSize) {
       hash = this.hasher.child(hash, tokens, start);
@@ -173,7 +183,7 @@ export class RadixTree {
     while ((numNodes + 1) * this.blockSize <= limit) {
       const start = numNodes * this.blockSize;
       hash = this.hasher.child(hash, tokens, start);
-      const node = this.#findChild({ parent: end?.node ?? -2 - root, hash }, tokens, start);
+      const node = this.#findChild({ parent: end?.node ?? rootParent(root), hash }, tokens, start);
       if (node === NONE) break;
       end = { node, hash, numNodes: ++numNodes };
     }
@@ -185,7 +195,7 @@ export class RadixTree {
     const root = this.#roots.find(scope);
     if (root === undefined) return undefined;
     const hash = this.hasher.child(this.#hashAbove(scope, parent), tokens, start);
-    const node = this.#findChild({ parent: parent ?? -2 - root, hash }, tokens, start);
+    const node = this.#findChild({ parent: parent ?? rootParent(root), hash }, tokens, start);
     return node === NONE ? undefined : node;
   }
 
@@ -195,7 +205,7 @@ export class RadixTree {
   insert({ scope, parent }: TreePlace, tokens: Uint32Array, start: number, id: NodeId): void {
     if (this.has(id)) throw new InvariantError(`node ${id} is in the tree already`);
     this.#tokens.set(tokens.subarray(start, start + this.blockSize), id * this.blockSize);
-    this.#parents[id] = parent ?? -2 - this.#roots.addChild(scope);
+    this.#parents[id] = parent ?? rootParent(this.#roots.addChild(scope));
     if (parent !== undefined) this.#numChildren[parent]!++;
     this.#index.add(id, this.hasher.child(this.#hashAbove(scope, parent), tokens, start));
     this.#numNodes++;
@@ -211,7 +221,7 @@ export class RadixTree {
     this.#parents[id] = ABSENT;
     this.#keys.delete(id);
     if (parent >= 0) this.#numChildren[parent]!--;
-    else this.#roots.dropChild(-2 - parent);
+    else this.#roots.dropChild(rootOf(parent));
     this.usage.leave(id, parent >= 0 ? parent : undefined);
     this.#numNodes--;
   }
@@ -245,7 +255,9 @@ export class RadixTree {
   /** The key of what stands above node `id`: a block's, or that of the root of its scope. */
   parentKeyOf(id: NodeId): BlockKey {
     const parent = this.#parents[id]!;
-    return parent >= 0 ? this.keyOf(parent) : this.#keyer.rootKey(this.#roots.scopeOf(-2 - parent));
+    return parent >= 0
+      ? this.keyOf(parent)
+      : this.#keyer.rootKey(this.#roots.scopeOf(rootOf(parent)));
   }
 
   /**
@@ -289,7 +301,7 @@ export class RadixTree {
       const start = id * this.blockSize;
       const above = parent >= 0
         ? this.#index.hashOf(parent)
-        : this.hasher.root(this.#roots.scopeOf(-2 - parent));
+        : this.hasher.root(this.#roots.scopeOf(rootOf(parent)));
       const hash = this.hasher.child(above, this.#tokens, start);
       const found = this.#findChild({ parent, hash }, this.#tokens, start);
       if (found !== id) {
@@ -308,7 +320,9 @@ export class RadixTree {
     );
   }
 
-  /** The child of `parent` (a node, or `-2 - root id`) with that path hash and tokens, or NONE. */
+  /**
+   * The child of `parent` (a node or {@link rootParent}) with that path hash and tokens, or NONE.
+   */
   #findChild(
     { parent, hash }: { readonly parent: number; readonly hash: number },
     tokens: Uint32Array,

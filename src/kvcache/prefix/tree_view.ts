@@ -2,7 +2,7 @@ import type { TreeRun, TreeView } from "../../core/engine_view.ts";
 import type { GroupedBlocks } from "./cached_blocks.ts";
 import type { NodeBlocks } from "./node_blocks.ts";
 import type { PinnedPrefixes } from "./pinned_prefixes.ts";
-import { ABSENT, type NodeId, type RadixTree } from "./radix_tree.ts";
+import { ABSENT, type NodeId, type RadixTree, rootOf } from "./radix_tree.ts";
 
 const NONE = -1;
 
@@ -83,9 +83,8 @@ export function viewTree(tree: RadixTree, options: ViewOptions): TreeView {
   const shown: TreeRun[] = [];
   for (const at of chosen) {
     const { parent, first, last, numBlocks } = runs[at]!;
-    const root = tree.parents[first]!;
     const scope = parent === NONE
-      ? numberOf(scopes, tree.scopeOfRoot(-2 - root))
+      ? numberOf(scopes, tree.scopeOfRoot(rootOf(tree.parents[first]!)))
       : shown[places.get(parent)!]!.scope;
     const lastMs = sums.lastMs[first]!;
     shown.push({
@@ -117,7 +116,7 @@ export function tokensAlong(tree: RadixTree, { node, hash, scope }: PathName) {
   if (!isThere || tree.hashOf(node) !== hash) return undefined;
   const path: NodeId[] = [];
   for (let at = node; at >= 0; at = tree.parents[at]!) path.push(at);
-  if (tree.scopeOfRoot(-2 - tree.parents[path.at(-1)!]!) !== scope) return undefined;
+  if (tree.scopeOfRoot(rootOf(tree.parents[path.at(-1)!]!)) !== scope) return undefined;
   const tokens = new Uint32Array(path.length * tree.blockSize);
   path.reverse().forEach((at, i) => tokens.set(tree.tokensOf(at), i * tree.blockSize));
   return tokens;

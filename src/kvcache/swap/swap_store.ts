@@ -48,11 +48,11 @@ export interface SwappedSequence {
 }
 
 /**
- * The first tier below the device: which place of host memory holds which block of which preempted
+ * The first tier below the device: which block of host memory holds which block of which preempted
  * sequence. The memory itself is the runner's.
  *
- *     preempt  -> store -> take().outs: the next step copies them before it writes anything
- *     readmit  -> load  -> take().ins: the next step copies them back before it reads anything
+ *     preempt  -> store -> drain().outs: the next step copies them before it writes anything
+ *     readmit  -> load  -> drain().ins: the next step copies them back before it reads anything
  *     end, reset, no use for it -> drop, at once
  *
  * Its pool is one like the device's, cut for the same groups, and each block in it has one
@@ -202,7 +202,7 @@ export class SwapStore {
   }
 
   /** Hands the copies out to the next step. */
-  take(): { readonly outs: readonly BlockSwap[]; readonly ins: readonly BlockLoad[] } {
+  drain(): { readonly outs: readonly BlockSwap[]; readonly ins: readonly BlockLoad[] } {
     const outs = this.#outs.map(({ group, block, hostBlock }) => ({ group, block, hostBlock }));
     const ins = this.#ins;
     this.#outs = [];

@@ -71,7 +71,7 @@ export class CopyQueue {
   }
 
   /** Hands the snapshots out to the next step. */
-  take(): readonly WholeCopy[] {
+  drain(): readonly WholeCopy[] {
     const taken = this.#snapshots;
     for (const { from, to } of taken) this.#held.push([from], [to]);
     this.#snapshots = [];

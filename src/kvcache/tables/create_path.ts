@@ -2,7 +2,7 @@ import { omitUndefined } from "../../base/omit_undefined.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Hit } from "../prefix/longest_hit.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
-import { CachedPath } from "./cached_path.ts";
+import { OneFullGroupPath } from "./one_full_group_path.ts";
 import { GroupPath } from "./group_path.ts";
 import { keptLengths } from "./kept_lengths.ts";
 import type { CachingOptions, SequencePath } from "./sequence_path.ts";
@@ -31,7 +31,9 @@ export function createPath(
 ): SequencePath | undefined {
   if (cache === undefined) return undefined;
   const { hit, numTokens, source, numBlocks = 0, snapshotInterval } = start;
-  if (cache.columns === undefined) return new CachedPath(cache, hit.nodes as BlockId[], options);
+  if (cache.columns === undefined) {
+    return new OneFullGroupPath(cache, hit.nodes as BlockId[], options);
+  }
   const fork = source instanceof GroupPath ? { path: source, numBlocks } : undefined;
   const keep = keptLengths(hit, numTokens, cache.blockSize);
   const optional = omitUndefined({ source: fork, snapshotInterval });

@@ -32,11 +32,11 @@ export function admissionDemand(
 }
 
 /**
- * Blocks to take for a sequence of `numTokens` that resumes behind `numComputed` of them: those
+ * Blocks to take for a sequence of `numTokens` that goes on behind `numComputed` of them: those
  * that are copied in, without the first `numFound` of full attention, which are cached, and those
  * for the rest.
  */
-export function resumeDemand(
+export function swapInDemand(
   groups: readonly CacheSpec[],
   numTokens: number,
   { numComputed, numFound }: { readonly numComputed: number; readonly numFound: number },

@@ -44,7 +44,7 @@ function numHeldByOthers([table]: BlockTables, cache: PrefixCache): number {
 }
 
 /** Whether blocks in host memory follow on the cached ones without a gap, and reach further. */
-export function canResume(
+export function canSwapIn(
   { numTokens, numSkipped }: SwappedSequence,
   numFound: number,
   blockSize: number,
@@ -56,7 +56,7 @@ export function canResume(
  * The tables of a sequence that goes on behind `numComputed` positions: what was found of full
  * attention and what was taken, which lies where its blocks lay.
  */
-export function resumedTables(
+export function swappedInTables(
   groups: readonly CacheSpec[],
   { found, taken, numComputed, blockSize }: {
     readonly found: BlockTables;
@@ -79,7 +79,7 @@ export function resumedTables(
   });
 }
 
-/** The blocks of a hit but for windows and states, which a resumed sequence has in host memory. */
+/** The blocks of a hit but for windows and states, which a swapped sequence has in host memory. */
 export function fullBlocksOf(groups: readonly CacheSpec[], blocks: BlockTables): BlockTables {
   return blocks.map((ids, group) => groups[group]!.kind === "full" ? liveBlocksOf(ids) : []);
 }

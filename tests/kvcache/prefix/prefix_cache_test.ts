@@ -170,7 +170,7 @@ Deno.test("PrefixCache keeps the first of two equal blocks, and the second its o
   assertEquals(tableOf(blocks, 2).slice(0, 2), [0, 1]);
 });
 
-Deno.test("CachedPath makes findable at its end what lies behind a duplicate", () => {
+Deno.test("OneFullGroupPath makes findable at its end what lies behind a duplicate", () => {
   const blocks = managerOf({ blockSize: 2 });
   serve(blocks, 0, [1, 2]);
   const tokens = Uint32Array.of(1, 2, 3, 4, 5, 6);
@@ -304,7 +304,7 @@ Deno.test("PrefixCache with forced misses stores and never finds", () => {
 Deno.test("PrefixCache.insert() wants what is above the place to be held", () => {
   const pool = new BlockPool(4);
   const cache = new PrefixCache(pool, 1, { keySpace: KEY_SPACE });
-  const [parent, child] = cache.allocate(2);
+  const [parent, child] = cache.take([2], 0)[0]!;
   const tokens = Uint32Array.of(1, 2);
   cache.insert({ scope: "", parent: undefined }, parent!, { tokens, start: 0 });
   cache.release([parent!]);

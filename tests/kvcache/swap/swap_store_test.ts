@@ -22,16 +22,16 @@ Deno.test("SwapStore hands copies out once, out of the blocks that were given aw
   const store = storeOf(5);
   store.store(7, contents([2, 1]));
   assertEquals([store.numUsed, store.numSequences, [...store.ids]], [3, 1, [7]]);
-  const { outs, ins } = store.take();
+  const { outs, ins } = store.drain();
   assertEquals(outs.map(({ group, block }) => [group, block]), [[0, 10], [0, 11], [1, 20]]);
-  assertEquals([ins, store.take().outs], [[], []]);
+  assertEquals([ins, store.drain().outs], [[], []]);
   const hostBlocks = outs.map(({ hostBlock }) => hostBlock);
   const loaded = store.load(
     7,
     (group, index) => group === 0 && index === 0 ? undefined : 30 + index,
   );
   assertEquals(loaded, { numBlocks: 2, bytes: 150 });
-  assertEquals(store.take().ins, [
+  assertEquals(store.drain().ins, [
     { sequenceId: 7, group: 0, block: 31, hostBlock: hostBlocks[1]! },
     { sequenceId: 7, group: 1, block: 30, hostBlock: hostBlocks[2]! },
   ]);
@@ -53,7 +53,7 @@ Deno.test("SwapStore gives a slab to one group at a time, and says what fits bes
   assert(!store.fits([2, 0]) && !store.fits([0, 4]), "there are three slabs");
   store.store(2, contents([0, 3]));
   assertEquals(store.numUsed, 3);
-  const hostBlocks = store.take().outs.filter(({ group }) => group === 1).map(({ hostBlock }) =>
+  const hostBlocks = store.drain().outs.filter(({ group }) => group === 1).map(({ hostBlock }) =>
     hostBlock
   );
   assertEquals(new Set(hostBlocks).size, 4);
@@ -65,7 +65,7 @@ Deno.test("SwapStore forgets at once what ends, what no plan has copied, and eve
   for (const id of [1, 2]) store.store(id, contents([2, 0]));
   store.drop(1);
   store.drop(1);
-  assertEquals(store.take().outs.length, 2);
+  assertEquals(store.drain().outs.length, 2);
   store.store(3, contents([1, 2]));
   store.dropUnplanned();
   assertEquals([[...store.ids], store.numUsed], [[2], 2]);
@@ -73,7 +73,7 @@ Deno.test("SwapStore forgets at once what ends, what no plan has copied, and eve
   assertEquals([store.numUsed, store.counts.numSwapsEvicted], [0, 1]);
   store.store(4, contents([1, 1]));
   store.clear();
-  assertEquals([store.numUsed, store.take()], [0, { outs: [], ins: [] }]);
+  assertEquals([store.numUsed, store.drain()], [0, { outs: [], ins: [] }]);
   store.checkIntegrity();
 });
 

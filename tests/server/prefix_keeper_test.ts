@@ -1,7 +1,7 @@
 import { assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { KvEvent } from "../../src/core/kv_event.ts";
-import { PrefixMemory } from "../../src/server/prefix_memory.ts";
+import { PrefixKeeper } from "../../src/server/prefix_keeper.ts";
 import { FakeEngine, INFO } from "../http/fake_engine.ts";
 import { DEMO_DIR } from "../support/demo_engine.ts";
 import { logLines } from "../support/log_lines.ts";
@@ -21,7 +21,7 @@ async function open(path: string | undefined, config: Partial<EngineConfig> = {}
   const engine = new FakeEngine();
   const { log, lines } = logLines();
   const options = { path, engine, config: { ...CONFIG, ...config }, log };
-  return { memory: await PrefixMemory.open(options), engine, lines };
+  return { memory: await PrefixKeeper.open(options), engine, lines };
 }
 
 async function inFolder(test: (path: string) => Promise<void>): Promise<void> {
@@ -48,7 +48,7 @@ function* hotPath(
   yield { type: "used", key: keys.at(-1)! };
 }
 
-Deno.test("PrefixMemory computes after a restart what was hot before, within half of the pool", () =>
+Deno.test("PrefixKeeper computes after a restart what was hot before, within half of the pool", () =>
   inFolder(async (path) => {
     const before = await open(path);
     // The pool has 64 blocks, and a sequence at most 256 tokens: 15 whole blocks and an answer.
@@ -70,7 +70,7 @@ Deno.test("PrefixMemory computes after a restart what was hot before, within hal
     await memory.close();
   }));
 
-Deno.test("PrefixMemory starts cold for another block size, dtype or model", () =>
+Deno.test("PrefixKeeper starts cold for another block size, dtype or model", () =>
   inFolder(async (path) => {
     const before = await open(path);
     before.engine.kvEvents.append(hotPath(1, 2));
@@ -92,7 +92,7 @@ Deno.test("PrefixMemory starts cold for another block size, dtype or model", () 
     }
   }));
 
-Deno.test("PrefixMemory does without a store where there is none, with a secret of its own", async () => {
+Deno.test("PrefixKeeper does without a store where there is none, with a secret of its own", async () => {
   for (
     const [path, config, numLines] of [
       [undefined, {}, 0],

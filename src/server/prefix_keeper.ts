@@ -29,7 +29,7 @@ const NO_PROGRESS: ReheatProgress = {
   numTokensLeft: 0,
 };
 
-/** The parts of a prefix memory with a store. */
+/** The parts of a prefix keeper with a store. */
 interface Parts {
   readonly store: PrefixStore;
   readonly hotPrefixes: HotPrefixes;
@@ -37,8 +37,8 @@ interface Parts {
   readonly reheat: Reheat;
 }
 
-/** The options of a prefix memory. */
-export interface PrefixMemoryOptions {
+/** The options of a prefix keeper. */
+export interface PrefixKeeperOptions {
   /** File of the store; undefined for none. */
   readonly path: string | undefined;
   readonly engine: EnginePort;
@@ -50,7 +50,7 @@ export interface PrefixMemoryOptions {
  * Keeps a server warm over restarts: records the prefixes that KV events show, and computes the
  * hottest again after a start. Without a store it does nothing, and each start has a new secret.
  */
-export class PrefixMemory {
+export class PrefixKeeper {
   /** Secret of this deployment under which scopes are named; as old as the store. */
   readonly cacheSecret: Uint8Array;
   readonly #parts: Parts | undefined;
@@ -66,8 +66,8 @@ export class PrefixMemory {
    *
    * @throws {StartupError} for model files that cannot be served.
    */
-  static async open({ path, engine, config, log }: PrefixMemoryOptions): Promise<PrefixMemory> {
-    if (path === undefined || !config.enablePrefixCaching) return new PrefixMemory(undefined);
+  static async open({ path, engine, config, log }: PrefixKeeperOptions): Promise<PrefixKeeper> {
+    if (path === undefined || !config.enablePrefixCaching) return new PrefixKeeper(undefined);
     try {
       const store = await PrefixStore.open(path, identityOf(config), log);
       const hotPrefixes = new HotPrefixes({
@@ -84,11 +84,11 @@ export class PrefixMemory {
       const { kvEvents } = engine;
       const recorder = new PrefixRecorder({ hotPrefixes, store, kvEvents, isReheat, log });
       recorder.start();
-      return new PrefixMemory({ store, hotPrefixes, recorder, reheat });
+      return new PrefixKeeper({ store, hotPrefixes, recorder, reheat });
     } catch (error) {
       if (!(error instanceof StoreUnusableError)) throw error;
       log.warn("prefix store is off, the next start is cold", { reason: error.message });
-      return new PrefixMemory(undefined);
+      return new PrefixKeeper(undefined);
     }
   }
 

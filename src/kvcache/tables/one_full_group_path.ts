@@ -20,7 +20,7 @@ interface PathPlace {
  * From the first such duplicate on, blocks become findable only when the table ends: 5 would hang
  * below 8, which this table does not hold, so 8 would take up room and could not be evicted.
  */
-export class CachedPath implements SequencePath {
+export class OneFullGroupPath implements SequencePath {
   readonly #cache: PrefixCache;
   readonly #options: CachingOptions;
   /** The last findable block of the table. */
