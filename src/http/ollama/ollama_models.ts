@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Handler } from "hono";
 import type { EngineInfo } from "../../core/engine_config.ts";
-import { readJson } from "../read_json.ts";
+import { readJson } from "../body/read_json.ts";
 import { required } from "../refusals.ts";
 import { requireReady, servedName } from "../served_model.ts";
 import type { ServedModel, Services } from "../services.ts";
