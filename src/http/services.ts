@@ -85,7 +85,7 @@ export interface ServedModel {
   /** How it ranks documents; absent for a model that does not. */
   readonly rerank?: RerankForm;
   /** Whether it has no output projection, so that nothing can be generated; default: it has. */
-  readonly isHeadless?: boolean;
+  readonly lacksLmHead?: boolean;
   /** Its chat template; absent where it has none. */
   readonly chatTemplate?: string;
   /** Variables about thinking that its chat template reads. */

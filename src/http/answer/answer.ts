@@ -51,8 +51,8 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
 }
 
 /** @throws {RequestError} for a model that only embeds or ranks. */
-function checkGenerates({ isHeadless = false, names }: Services["model"]): void {
-  if (!isHeadless) return;
+function checkGenerates({ lacksLmHead = false, names }: Services["model"]): void {
+  if (!lacksLmHead) return;
   throw new RequestError(
     `The model ${
       names[0]

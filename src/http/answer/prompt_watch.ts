@@ -4,10 +4,10 @@ import type { TokenEvent } from "../../core/token_event.ts";
 import type { EventWatch } from "./collector.ts";
 import type { Job } from "./job.ts";
 import type { Services } from "../services.ts";
-import type { Submitted } from "./submit.ts";
+import type { SubmittedRequest } from "./submit.ts";
 
 /** A job that the engine has accepted, in the name of its key. */
-export interface SubmittedJob extends Omit<Submitted, "generation"> {
+export interface SubmittedJob extends Omit<SubmittedRequest, "generation"> {
   readonly job: Job;
   readonly id: string;
 }

@@ -7,7 +7,7 @@ import type { KeyUse } from "../access/key_account.ts";
 import type { Services } from "../services.ts";
 
 /** A request in the name of its key. */
-export interface Submitted {
+export interface SubmittedRequest {
   readonly generation: Generation;
   /** Its cache scope and its owner (`access/cache_scope.ts`). */
   readonly scope: string | undefined;
@@ -38,7 +38,7 @@ export async function submitFor(
     readonly timeoutSeconds?: number | undefined;
     readonly numPromptTokens: number;
   },
-): Promise<Submitted> {
+): Promise<SubmittedRequest> {
   const scope = cacheScope(c, cacheSecret, salt);
   const owner = requestOwner(c, cacheSecret);
   const timeoutMs = 1000 * Math.min(timeoutSeconds, limits.requestTimeoutSeconds ?? Infinity);

@@ -67,7 +67,7 @@ export function ollamaShowRoute(services: Services): Handler {
         [`${info.modelType}.vocab_size`]: info.vocabSize,
       },
       capabilities: [
-        ...(model.isHeadless === true ? [] : ["completion"]),
+        ...(model.lacksLmHead === true ? [] : ["completion"]),
         ...(model.embedding !== undefined && "pooling" in model.embedding ? ["embedding"] : []),
         ...(tools.notation === undefined ? [] : ["tools"]),
         ...(model.thinking === undefined ? [] : ["thinking"]),

@@ -48,7 +48,7 @@ Deno.test("rerankRoute() scores by how likely yes is rather than no, best first"
 Deno.test("rerankRoute() scores by a classifier's head where the model has one", async () => {
   const score = Float32Array.from({ length: FAKE_HIDDEN_SIZE }, (_, e) => e % 3 - 1);
   const { model } = testServer().services;
-  const server = rankingServer({ model: { ...model, rerank: { score }, isHeadless: true } });
+  const server = rankingServer({ model: { ...model, rerank: { score }, lacksLmHead: true } });
   const { results } = await rank(server, { query: "q", documents: ["a"] });
   const [{ prompt, readout }] = server.engine.sequences as never as [SequenceRequest];
   assertEquals(readout, { pooling: "last" });
