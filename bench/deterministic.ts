@@ -11,7 +11,7 @@ import { readModel } from "../models/registry.ts";
 import type { Device } from "../src/device/device.ts";
 import { openDevice } from "../src/runner/open_device.ts";
 import { uploadWeights } from "../src/runner/upload_weights.ts";
-import { openWeights } from "../src/weights/safetensors.ts";
+import { openSafetensors } from "../src/weights/safetensors.ts";
 import { actingAs } from "../tests/support/acting_device.ts";
 import { demoConfig } from "./demo.ts";
 import { ModelRig, type StepShape } from "./model_rig.ts";
@@ -65,7 +65,7 @@ export async function compareStep(
 async function openDemo(device: Device): Promise<OpenShape> {
   const { modelDir } = demoConfig("auto");
   const model = readModel(modelDir);
-  const checkpoint = openWeights(modelDir);
+  const checkpoint = openSafetensors(modelDir);
   const weights = await uploadWeights(device, checkpoint, model.weights);
   checkpoint.close();
   const size = { weightBytes: weights.bytes, numParameters: weights.numParameters };

@@ -63,7 +63,7 @@ async function main(): Promise<void> {
   const quantization: Quantization | undefined =
     DEFAULT_QUANTIZATIONS[method as Quantization["method"]];
   const firstRead = timeRead(file);
-  const checkpoint = source.openWeights();
+  const checkpoint = source.openCheckpoint();
   const before = processBytes("VmRSS");
   const cpuBefore = cpuUsage();
   const began = performance.now();

@@ -1,6 +1,11 @@
 import type { Model } from "../models/model.ts";
 import type { Device } from "../src/device/device.ts";
-import { BLOCK_SIZE, isBlocks, matrixBytes, type WeightDtype } from "../src/core/weight_format.ts";
+import {
+  isBlocks,
+  matrixBytes,
+  QUANT_BLOCK_SIZE,
+  type WeightDtype,
+} from "../src/core/weight_format.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { weightShape } from "../src/runner/weight_buffers.ts";
 import { kvBytes, rigPool, type StepShape } from "./model_rig.ts";
@@ -72,10 +77,10 @@ function brokenBlocks({ weights }: Model, dtype: WeightDtype): string | undefine
   if (!isBlocks(dtype)) return undefined;
   const columns = weights.filter(({ shapes }) => shapes[0]!.length > 1)
     .map((spec) => weightShape(spec).columns)
-    .find((columns) => columns % BLOCK_SIZE !== 0);
+    .find((columns) => columns % QUANT_BLOCK_SIZE !== 0);
   return columns === undefined
     ? undefined
-    : `rows of ${columns} weights are no whole blocks of ${BLOCK_SIZE} in ${dtype}`;
+    : `rows of ${columns} weights are no whole blocks of ${QUANT_BLOCK_SIZE} in ${dtype}`;
 }
 
 /** Why a step of this shape cannot be measured, with the numbers; undefined when it seems it can. */

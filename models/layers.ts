@@ -84,7 +84,7 @@ function feedForwardWeights(
     [["mlp.gate_proj", shape], ["mlp.up_proj", shape]] as const;
   const matrices = isFused ? [["mlp.gate_up_proj", [2 * I, E]]] as const : gateUp([I, E]);
   return [
-    { ...layerWeight(layer, "gate_up", matrices), isPaired: true },
+    { ...layerWeight(layer, "gate_up", matrices), isGateUp: true },
     ...hasBiases ? [layerWeight(layer, "gate_up_bias", gateUp([I]), "bias")] : [],
     layerWeight(layer, "down", [["mlp.down_proj", [E, I]]]),
     ...hasBiases ? [layerWeight(layer, "down_bias", [["mlp.down_proj", [E]]], "bias")] : [],

@@ -24,7 +24,7 @@ export interface WeightSpec {
    * Whether row i of the stack's first half and row i of its second give one output, as gates and
    * ups do, be they two tensors or one: where the matrix is cut, they stay together.
    */
-  readonly isPaired?: boolean;
+  readonly isGateUp?: boolean;
   /**
    * How many matrices of one shape lie below each other, as those of experts do: where the whole is
    * cut, each of them stays together.

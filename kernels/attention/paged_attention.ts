@@ -91,6 +91,15 @@ export type AttentionBuffers =
 /**
  * Attention of one layer: decodes by splits, longer chunks by query tiles. `out` f32 [T, H, D]
  * becomes `softmax(soft_cap(SCALE * q . K)) V` over what the layer's queries read.
+ *
+ *     runs on           decodes        combines       chunks
+ *     software adapter  decode         combine        prefill
+ *     GPU               ..._workgroup  ..._workgroup  prefill_workgroup
+ *     GPU, with         ..._workgroup  combine        prefill_splits_workgroup
+ *     --deterministic
+ *
+ * All names begin with `paged_attention_`. A GPU runs the first line for head dims that the kernels
+ * of the others do not take ({@link canAttendByWorkgroup}).
  */
 export function pagedAttentionCalls(
   layer: AttentionLayer,
@@ -109,7 +118,7 @@ export function pagedAttentionCalls(
   return isTransformed ? [...calls, hadamardHeadsCall(layer, { step, out })] : calls;
 }
 
-/** Attention on a software adapter, without barriers; `queryTile` is the rows of a tile. */
+/** Attention by lanes without barriers; `queryTile` is the rows of a tile. */
 function laneAttentionCalls(
   shape: AttentionShape,
   buffers: Readonly<Record<keyof AttentionBuffers, DeviceBuffer>>,

@@ -22,7 +22,7 @@ import { type MatmulShape, matmulShape, type ProductConstants } from "../matmul/
 import { type StepDims, stepWgsl } from "../step.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
-import type { RowRange } from "../tuning/tiles.ts";
+import type { ServedRows } from "../tuning/tiles.ts";
 import {
   type WeightConstants,
   weightConstants,
@@ -199,7 +199,7 @@ export function expertConstants(
 
 /** The workgroups of a tile's call with so many along the outputs. */
 export function expertGrid(
-  tile: RowRange & { readonly rows: number },
+  tile: ServedRows & { readonly rows: number },
   routing: Routing,
   columns: number,
   dims: StepDims,

@@ -6,7 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 import { tilesOf } from "../tuning/product_tiles.ts";
-import { type RowRange, serves } from "../tuning/tiles.ts";
+import { type ServedRows, serves } from "../tuning/tiles.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 import source from "./pack_experts.wgsl" with { type: "text" };
 import type { Routing } from "./route_experts.ts";
@@ -81,7 +81,7 @@ export function expertTiles(
  * compute rows that are not there. Exactly one tile of {@link expertTiles} serves.
  */
 export function servesExperts(
-  tile: RowRange,
+  tile: ServedRows,
   { numExperts, topK }: Pick<Routing, "numExperts" | "topK">,
   { numTokens }: StepDims,
 ): boolean {

@@ -26,7 +26,7 @@ import invocation from "./_invocation.wgsl" with { type: "text" };
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
-import { type RowRange, serves } from "../tuning/tiles.ts";
+import { type ServedRows, serves } from "../tuning/tiles.ts";
 import { foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "../tuning/tuning.ts";
 import {
   foursPerWord,
@@ -234,7 +234,7 @@ export function matmulGrid(product: Product, tile: MatmulTile, dims: StepDims): 
  */
 export function tileGrid(
   { rows, n }: Pick<Product, "rows" | "n">,
-  tile: RowRange & { readonly rows: number },
+  tile: ServedRows & { readonly rows: number },
   outputs: number,
   dims: StepDims,
 ): Workgroups {

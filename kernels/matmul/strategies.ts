@@ -1,7 +1,7 @@
 import type { KernelCall } from "../../src/device/kernel.ts";
 import type { StepDims } from "../step.ts";
 import { tilesOf, w8a8TilesOf } from "../tuning/product_tiles.ts";
-import type { RowRange } from "../tuning/tiles.ts";
+import type { ServedRows } from "../tuning/tiles.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 import { gemm, gemmCalls } from "./gemm.ts";
 import { gemmSubgroupMatrix, gemmSubgroupMatrixCalls } from "./gemm_subgroup_matrix.ts";
@@ -24,7 +24,7 @@ export interface MatmulStrategy {
   /** Whether the strategy takes a product; it never depends on the number of rows. */
   readonly takes: (product: Pick<Product, "dtype" | "k">, tuning: Tuning) => boolean;
   /** The numbers of rows in which it runs the product `label`: those of its tiles. */
-  readonly rows: (tuning: Tuning, label: string) => readonly RowRange[];
+  readonly rows: (tuning: Tuning, label: string) => readonly ServedRows[];
   readonly calls: (
     product: Product,
     buffers: QuantizedRows & ProductBuffers,

@@ -1,5 +1,5 @@
 import type { Capabilities, MatrixConfig } from "../../src/device/capabilities.ts";
-import type { RowRange } from "./tiles.ts";
+import type { ServedRows } from "./tiles.ts";
 
 /**
  * The product of two small matrices that a device has an instruction for, as `gemm_subgroup_matrix`
@@ -25,7 +25,7 @@ export interface MatrixShape {
 }
 
 /** A tile of `gemm_subgroup_matrix`, and the numbers of rows it serves. */
-export interface MatrixTile extends MatrixShape, RowRange {
+export interface MatrixTile extends MatrixShape, ServedRows {
   readonly unit: MatrixUnit;
 }
 

@@ -1,6 +1,6 @@
 import type { MatrixTile } from "./matrix_tuning.ts";
 import type { W8a8GemmTile, W8a8Tile, W8a8Tiles } from "./w8a8_tuning.ts";
-import type { RowRange } from "./tiles.ts";
+import type { ServedRows } from "./tiles.ts";
 import type { GemmTile, MatmulTile, ProductTiles, Tuning } from "./tuning.ts";
 
 /** A tile of any kernel of matrix products. */
@@ -23,7 +23,7 @@ export function tilesOf(tuning: Tuning, label: string): ProductTiles {
   const own = tuning.productTiles?.[label];
   if (own !== undefined) return own;
   const { matmulTiles, gemmTiles, matrixTiles } = tuning;
-  const rowsOf = (...tiles: readonly RowRange[]) => ({
+  const rowsOf = (...tiles: readonly ServedRows[]) => ({
     minRows: Math.min(...tiles.map(({ minRows }) => minRows)),
     maxRows: Infinity,
   });
@@ -82,7 +82,7 @@ export function isW8a8GemmTile(
 }
 
 /** Tiles for the rows outside a range; one that serves both sides of it is there twice. */
-function without<T extends RowRange>(tiles: readonly T[], { minRows, maxRows }: RowRange): T[] {
+function without<T extends ServedRows>(tiles: readonly T[], { minRows, maxRows }: ServedRows): T[] {
   return tiles.flatMap((tile) => [
     { ...tile, maxRows: Math.min(tile.maxRows, minRows - 1) },
     { ...tile, minRows: Math.max(tile.minRows, maxRows + 1) },

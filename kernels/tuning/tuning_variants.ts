@@ -1,7 +1,7 @@
 import type { Tier } from "../../src/device/capabilities.ts";
 import { MATRIX_SHAPES, type MatrixTile } from "./matrix_tuning.ts";
 import { isGemmTile, isMatrixTile, type ProductTile, withTile } from "./product_tiles.ts";
-import type { RowRange } from "./tiles.ts";
+import type { ServedRows } from "./tiles.ts";
 import type { GemmTile, MatmulTile, Tuning } from "./tuning.ts";
 
 /** One way to run an operation. */
@@ -16,7 +16,7 @@ export interface TuningVariant {
 export const DEFAULT_VARIANT = "default";
 
 /** Numbers of rows that are tuned alike. */
-export interface RowClass extends RowRange {
+export interface RowClass extends ServedRows {
   /** Of these, how many rows are timed. */
   readonly timedRows: number;
 }
@@ -150,7 +150,7 @@ function matrixVariants(
   { matrixTiles, gemmTiles }: Tuning,
   { minRows, maxRows }: RowClass,
 ): readonly (GemmShape | Omit<MatrixTile, "minRows" | "maxRows">)[] | undefined {
-  const serves = (tile: RowRange) => tile.minRows <= minRows && maxRows <= tile.maxRows;
+  const serves = (tile: ServedRows) => tile.minRows <= minRows && maxRows <= tile.maxRows;
   const tile = matrixTiles.find(serves);
   if (tile === undefined) return undefined;
   const [, ...others] = tile.maxRows === Infinity ? MATRIX_SHAPES.many : MATRIX_SHAPES.few;

@@ -1,4 +1,8 @@
-import { BLOCK_SIZE, type BlockDtype, quantizedLayout } from "../../src/core/weight_format.ts";
+import {
+  QUANT_BLOCK_SIZE,
+  type QuantBlockDtype,
+  quantizedLayout,
+} from "../../src/core/weight_format.ts";
 import { f16BitsToF32 } from "../../src/base/float_bits.ts";
 
 /** A block: its words, and the first ones of its row. */
@@ -15,7 +19,7 @@ interface Block {
 /** The weight of input `i` of a block, before it is rounded to f32. */
 type WeightAt = (block: Block, i: number) => number;
 
-const WEIGHT_AT: Readonly<Record<BlockDtype, WeightAt>> = {
+const WEIGHT_AT: Readonly<Record<QuantBlockDtype, WeightAt>> = {
   q4_k: weightOfQ4_K,
   q6_k: weightOfQ6_K,
 };
@@ -23,20 +27,20 @@ const WEIGHT_AT: Readonly<Record<BlockDtype, WeightAt>> = {
 /** The definition of the formats with blocks, weight by weight (`QuantizedLayout`). */
 export function blockValues(
   words: Uint32Array,
-  dtype: BlockDtype,
+  dtype: QuantBlockDtype,
   rows: number,
   columns: number,
 ): Float32Array {
   const { rowWords, scaleRowWords, scaleWord } = quantizedLayout(dtype, rows, columns);
-  const numBlocks = Math.ceil(columns / BLOCK_SIZE);
+  const numBlocks = Math.ceil(columns / QUANT_BLOCK_SIZE);
   const weightAt = WEIGHT_AT[dtype];
   const values = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
     const [codes, scales] = [row * rowWords, scaleWord + row * scaleRowWords];
     for (let block = 0; block < numBlocks; block++) {
       const place = { words, codes, scales, block, numBlocks };
-      const first = row * columns + block * BLOCK_SIZE;
-      const end = Math.min(BLOCK_SIZE, columns - block * BLOCK_SIZE);
+      const first = row * columns + block * QUANT_BLOCK_SIZE;
+      const end = Math.min(QUANT_BLOCK_SIZE, columns - block * QUANT_BLOCK_SIZE);
       for (let i = 0; i < end; i++) values[first + i] = weightAt(place, i);
     }
   }

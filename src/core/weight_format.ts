@@ -10,10 +10,10 @@ export type IntDtype = `int${4 | 8}g${GroupSize}`;
  * Names a format of GGUF whose blocks are kept: no number of the file is rounded again. Weights are
  * quantized to q4_k, too.
  */
-export type BlockDtype = "q4_k" | "q6_k";
+export type QuantBlockDtype = "q4_k" | "q6_k";
 
 /** Names a format of codes and scales. */
-export type QuantizedDtype = IntDtype | BlockDtype;
+export type QuantizedDtype = IntDtype | QuantBlockDtype;
 
 /** Element type of a weight matrix in device memory. */
 export type WeightDtype = "f32" | "f16" | "bf16" | QuantizedDtype;
@@ -23,7 +23,7 @@ export interface QuantizedFormat {
   /** Of a code. */
   readonly bits: 4 | 6 | 8;
   /** Inputs of a row whose codes one f32 multiplies. */
-  readonly groupSize: GroupSize | typeof BLOCK_SIZE;
+  readonly groupSize: GroupSize | typeof QUANT_BLOCK_SIZE;
 }
 
 /** How weights are quantized as they are loaded. */
@@ -52,7 +52,7 @@ export const DEFAULT_QUANTIZATIONS: Readonly<Record<Quantization["method"], Quan
 export type Int8Activations = "auto" | "on" | "off";
 
 /** Inputs of a block of GGUF's K-quants; a row's last block may be shorter in q4_k. */
-export const BLOCK_SIZE = 256;
+export const QUANT_BLOCK_SIZE = 256;
 
 /**
  * Where things lie in the buffer of a quantized matrix [N, K], in u32 words.
@@ -74,7 +74,7 @@ export const BLOCK_SIZE = 256;
  * hold GGUF's Q4_0 and Q8_0 without loss.
  *
  * **q4_k, q6_k.** GGUF's Q4_K and Q6_K with every bit of them, regrouped: rows are blocks of
- * {@link BLOCK_SIZE} inputs, of q4_k the last one what is left. A weight is, with `unit` and
+ * {@link QUANT_BLOCK_SIZE} inputs, of q4_k the last one what is left. A weight is, with `unit` and
  * `unitOfMinima` f16 of the block and `scale` and `minimum` whole numbers of its group of 32 (q4_k)
  * or 16 inputs (q6_k),
  *
@@ -111,11 +111,12 @@ const FORMATS: Readonly<Record<QuantizedDtype, FormatTraits>> = {
   int8g128: groups(8, 128),
   int4g32: groups(4, 32),
   int4g128: groups(4, 128),
-  q4_k: { bits: 4, groupSize: 32, scaleWords: (columns) => ceilDiv(columns, BLOCK_SIZE) * 4 },
+  q4_k: { bits: 4, groupSize: 32, scaleWords: (columns) => ceilDiv(columns, QUANT_BLOCK_SIZE) * 4 },
   q6_k: {
     bits: 6,
-    groupSize: BLOCK_SIZE,
-    scaleWords: (columns) => columns / BLOCK_SIZE * 4 + ceilDiv(columns / BLOCK_SIZE, 2),
+    groupSize: QUANT_BLOCK_SIZE,
+    scaleWords: (columns) =>
+      columns / QUANT_BLOCK_SIZE * 4 + ceilDiv(columns / QUANT_BLOCK_SIZE, 2),
   },
 };
 
@@ -129,7 +130,7 @@ export function isQuantized(dtype: WeightDtype): dtype is QuantizedDtype {
 }
 
 /** Whether matrices of this type are blocks of GGUF's K-quants. */
-export function isBlocks(dtype: WeightDtype): dtype is BlockDtype {
+export function isBlocks(dtype: WeightDtype): dtype is QuantBlockDtype {
   return dtype === "q4_k" || dtype === "q6_k";
 }
 

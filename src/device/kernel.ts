@@ -21,7 +21,7 @@ export type Workgroups = readonly [x: number, y: number, z: number];
 
 /**
  * One operation, written twice: as a WGSL template and as a plain TypeScript definition, with which
- * tests compare it (`docs/decisions/kernel-pairs.md`).
+ * tests compare it (`docs/decisions/kernel-definitions.md`).
  *
  * The template is expanded with the call's constants (`wgsl_template.ts`); its entry point bears
  * the kernel's name, its bindings are storage buffers of group 0 in the order of `bindings`.

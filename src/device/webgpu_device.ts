@@ -21,7 +21,7 @@ import { type GrantedDevice, requestDevice } from "./request_device.ts";
 import { type PreparedCall, type RecordedPart, StepRecorder } from "./step_recorder.ts";
 
 /** Largest piece of one `writeBuffer`; each call stages its bytes until the next submission. */
-const UPLOAD_CHUNK_BYTES = 16 * 2 ** 20;
+const UPLOAD_PIECE_BYTES = 16 * 2 ** 20;
 
 class GpuProgram<Dims> implements Program<Dims> {
   constructor(
@@ -143,13 +143,13 @@ export class WebGpuDevice implements Device {
   write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void {
     const { queue } = this.#device;
     const gpu = gpuBuffer(buffer);
-    for (let done = 0; done < data.byteLength; done += UPLOAD_CHUNK_BYTES) {
-      const length = Math.min(UPLOAD_CHUNK_BYTES, data.byteLength - done);
+    for (let done = 0; done < data.byteLength; done += UPLOAD_PIECE_BYTES) {
+      const length = Math.min(UPLOAD_PIECE_BYTES, data.byteLength - done);
       const source = data.buffer as ArrayBuffer;
       queue.writeBuffer(gpu, byteOffset + done, source, data.byteOffset + done, length);
       // Staged copies are freed only after a submission: flush while loading weights.
       this.#uploadedBytes += length;
-      if (this.#uploadedBytes >= UPLOAD_CHUNK_BYTES) this.#flushUploads();
+      if (this.#uploadedBytes >= UPLOAD_PIECE_BYTES) this.#flushUploads();
     }
   }
 

@@ -7,7 +7,7 @@ import type { StepTime } from "./step_times.ts";
 const MAX_DECODES_MS = 50;
 
 /** Part of the device's time in which it may wait for the host before more steps are worth it. */
-const HOST_SHARE = 0.01;
+const MAX_HOST_TIME_SHARE = 0.01;
 
 /** How much the newest plan says of the next. */
 const EMA_WEIGHT = 0.2;
@@ -64,7 +64,7 @@ function stepsAfter(numDecodeSteps: number, { deviceMs, hostMs }: StepTime): num
   // A device that takes no time is one that does not tell.
   if (deviceMs <= 0) return MAX_DECODE_STEPS;
   const affordable = Math.min(MAX_DECODE_STEPS, MAX_DECODES_MS / deviceMs);
-  const worth = Math.min(affordable, hostMs / (HOST_SHARE * deviceMs));
+  const worth = Math.min(affordable, hostMs / (MAX_HOST_TIME_SHARE * deviceMs));
   const isRight = numDecodeSteps <= affordable && worth <= GROWTH_THRESHOLD * numDecodeSteps &&
     worth >= SHRINK_THRESHOLD * numDecodeSteps;
   if (isRight) return numDecodeSteps;

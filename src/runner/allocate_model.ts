@@ -1,7 +1,7 @@
 import { formatByteSize } from "../base/byte_size.ts";
 import { StartupError } from "../core/errors.ts";
 import { smallerHint } from "./does_not_fit.ts";
-import { limitsOf, type MemoryInputs, planOf } from "./fit_context.ts";
+import { budgetLimits, type MemoryInputs, stepMemory } from "./fit_context.ts";
 import { kvBudget } from "./memory_budget.ts";
 import { isPoolGiven, type MemoryPlan } from "./plan_memory.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
@@ -39,7 +39,7 @@ export async function allocateModel(
     const given = { device, config, model, weights, budget };
     try {
       const memory = await allocateMemory(given);
-      if (budget !== plan.budget) tell(shrunkWords(plan, given));
+      if (budget !== plan.budget) tell(shrunkText(plan, given));
       return { inputs: given, memory };
     } catch (error) {
       const smaller = smallerPlan(inputs, plan, budget.numBlocks);
@@ -60,15 +60,15 @@ function smallerPlan(
   const numBlocksOverride = Math.floor(numBlocks * SHARE_OF_NEXT);
   if (isPoolGiven(config) || limit?.isFlag === true || numBlocksOverride < 1) return undefined;
   try {
-    const budget = kvBudget({ ...config, numBlocksOverride }, model, limitsOf(inputs));
-    return planOf(inputs, budget);
+    const budget = kvBudget({ ...config, numBlocksOverride }, model, budgetLimits(inputs));
+    return stepMemory(inputs, budget);
   } catch (error) {
     if (error instanceof StartupError) return undefined;
     throw error;
   }
 }
 
-function shrunkWords({ budget: planned }: MemoryPlan, { budget }: RunnerInputs): string {
+function shrunkText({ budget: planned }: MemoryPlan, { budget }: RunnerInputs): string {
   return `the device has no room for a KV pool of ${formatByteSize(planned.bytes)}: it has ` +
     `${formatByteSize(budget.bytes)}, for contexts of at most ${budget.maxModelLen} tokens`;
 }

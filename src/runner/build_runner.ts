@@ -24,8 +24,8 @@ export interface RunnerOptions {
   readonly tuning?: Tuning;
   /** Made as the configuration says unless given, over that memory. */
   readonly swap?: SwapMemory;
-  /** Is told in words of what host memory has not kept. */
-  readonly warn?: (words: string) => void;
+  /** Is told of what host memory has not kept. */
+  readonly warn?: (text: string) => void;
   /** Is told the share of the kernel calls that are compiled. */
   readonly onProgress?: (share: number) => void;
 }
@@ -62,7 +62,7 @@ export async function buildRunner(
 async function swapMemory(
   { device, model, config }: RunnerInputs,
   storage: KvStorage,
-  warn: (words: string) => void = () => {},
+  warn: (text: string) => void = () => {},
 ): Promise<SwapMemory | undefined> {
   const layout = swapLayout(model, config);
   return layout && await SwapMemory.create({ device, storage, layout, warn });

@@ -20,8 +20,8 @@ export interface ChooseOptions {
   readonly inputs: RunnerInputs;
   readonly memory: RunnerMemory;
   readonly log: Logger;
-  /** Called with the progress of the timing, in words. */
-  readonly progress: (words: string) => void;
+  /** Called with the progress of the timing, as text. */
+  readonly progress: (text: string) => void;
   /** Milliseconds that never go back; default: this machine's. */
   readonly now?: () => number;
 }

@@ -6,7 +6,7 @@ import {
   type Quantization,
   type WeightDtype,
 } from "../core/weight_format.ts";
-import type { TensorInfo } from "../weights/weights.ts";
+import type { TensorInfo } from "../weights/checkpoint.ts";
 import { isVector, type WeightPart } from "./weight_buffers.ts";
 
 /** The types that a weight has on the device. */
@@ -43,13 +43,13 @@ export function deviceTypes(
 }
 
 function blockTypes(
-  { isPaired, numMatrices }: Pick<WeightSpec, "isPaired" | "numMatrices">,
+  { isGateUp, numMatrices }: Pick<WeightSpec, "isGateUp" | "numMatrices">,
   tensors: readonly TensorInfo[],
 ): DeviceTypes {
   const kept = tensors.map(({ blocks }) => blocks?.kept);
   if (kept.every((dtype) => dtype !== undefined && dtype === kept[0])) return { dtype: kept[0]! };
   const ofBlocks = kept.find((dtype) => dtype !== undefined && isBlocks(dtype));
-  const canSplit = isPaired !== true && numMatrices === undefined;
+  const canSplit = isGateUp !== true && numMatrices === undefined;
   // int8 holds all codes of int4 as they are.
   if (ofBlocks === undefined || kept.includes(undefined) || !canSplit) {
     return { dtype: nearestFormat(tensors) };

@@ -3,7 +3,7 @@ import { StartupError } from "../core/errors.ts";
 import { DEFAULT_QUANTIZATIONS } from "../core/weight_format.ts";
 import { askedLength, type KvBudget, sequenceBytes } from "./memory_budget.ts";
 import {
-  activationsOf,
+  activationBytesFor,
   longestWithin,
   type MemoryInputs,
   type MemoryLimit,
@@ -35,7 +35,7 @@ export function doesNotFit(inputs: MemoryInputs, misfit: Misfit): StartupError {
   const { limit, weightBytes } = misfit;
   const isPool = "budget" in misfit;
   const numTokens = isPool ? misfit.budget.maxModelLen : misfit.numTokens;
-  const activations = activationsOf(inputs, numTokens);
+  const activations = activationBytesFor(inputs, numTokens);
   const kv = isPool ? misfit.budget.bytes : sequenceBytes(config, model, numTokens);
   const total = weightBytes + activations + kv;
   const hasRoom = (bytes: number) =>
@@ -51,7 +51,7 @@ export function doesNotFit(inputs: MemoryInputs, misfit: Misfit): StartupError {
   ];
   const pool = isPool ? "the KV pool" : `the KV of ${numTokens} tokens`;
   return new StartupError(
-    `The model does not fit in ${limit.words}: weights take ${formatByteSize(weightBytes)}, ` +
+    `The model does not fit in ${limit.text}: weights take ${formatByteSize(weightBytes)}, ` +
       `activations ${formatByteSize(activations)} and ${pool} ${formatByteSize(kv)}; ` +
       (remedies.length === 0 ? "nothing smaller of it does" : `what fits: ${listOf(remedies)}`),
   );
@@ -87,7 +87,7 @@ function smallerWeights(
   return [...quantized.filter(isSmaller), ...files];
 }
 
-/** In words; of files the first few. */
+/** As text; of files the first few. */
 function named(all: readonly Smaller[]): string[] {
   const files = all.filter(({ isFile }) => isFile === true).slice(0, MAX_FILES);
   return all.filter((each) => each.isFile !== true || files.includes(each))

@@ -23,12 +23,12 @@ export interface MemoryInputs {
 export interface MemoryLimit {
   readonly bytes: number;
   /** Such as `--gpu-memory-bytes 8 GiB`. */
-  readonly words: string;
+  readonly text: string;
   readonly isFlag: boolean;
 }
 
 /** Limits of the KV pool. */
-export function limitsOf(
+export function budgetLimits(
   { device, model, host }: Pick<MemoryInputs, "device" | "model" | "host">,
 ): BudgetLimits {
   return {
@@ -43,13 +43,13 @@ export interface StepMemory {
   readonly budget: KvBudget;
   /** With the steps that the device can bind. */
   readonly config: EngineConfig;
-  /** What was lowered for that, in words. */
+  /** What was lowered for that, as sentences. */
   readonly notices: readonly string[];
   readonly activationBytes: number;
 }
 
 /** A budget, and the steps that it is for. */
-export function planOf(
+export function stepMemory(
   { device, config, model }: Pick<MemoryInputs, "device" | "config" | "model">,
   budget: KvBudget,
 ): StepMemory {
@@ -86,24 +86,24 @@ export function budgetWithin(
   maxModelLen: number,
 ): KvBudget {
   const { config, model } = inputs;
-  const kvCacheMemoryBytes = memoryBytes - activationsOf(inputs, maxModelLen);
-  return kvBudget({ ...config, kvCacheMemoryBytes, maxModelLen }, model, limitsOf(inputs));
+  const kvCacheMemoryBytes = memoryBytes - activationBytesFor(inputs, maxModelLen);
+  return kvBudget({ ...config, kvCacheMemoryBytes, maxModelLen }, model, budgetLimits(inputs));
 }
 
 /** Bytes of the activations of steps with contexts of at most so many tokens. */
-export function activationsOf(inputs: MemoryInputs, maxModelLen: number): number {
-  return stepsOf(inputs, maxModelLen).activationBytes;
+export function activationBytesFor(inputs: MemoryInputs, maxModelLen: number): number {
+  return stepMemoryFor(inputs, maxModelLen).activationBytes;
 }
 
 /** The steps for contexts of at most so many tokens. @throws StartupError */
-export function stepsOf(inputs: MemoryInputs, maxModelLen: number): StepMemory {
-  return planOf(inputs, { numBlocks: 0, maxNumBlocks: 0, bytes: 0, maxModelLen });
+export function stepMemoryFor(inputs: MemoryInputs, maxModelLen: number): StepMemory {
+  return stepMemory(inputs, { numBlocks: 0, maxNumBlocks: 0, bytes: 0, maxModelLen });
 }
 
-/** Whether the device can bind what attention keeps of such a context. */
-function hasSteps(inputs: MemoryInputs, maxModelLen: number): boolean {
+/** Whether the device can bind what attention keeps of a context of so many tokens. */
+function canBind(inputs: MemoryInputs, maxModelLen: number): boolean {
   try {
-    stepsOf(inputs, maxModelLen);
+    stepMemoryFor(inputs, maxModelLen);
     return true;
   } catch (error) {
     if (error instanceof StartupError) return false;
@@ -113,5 +113,5 @@ function hasSteps(inputs: MemoryInputs, maxModelLen: number): boolean {
 
 /** The longest context up to `limit` that attention has room for. */
 export function longestBindable(inputs: MemoryInputs, limit: number): number {
-  return largestThat(limit, (len) => hasSteps(inputs, len));
+  return largestThat(limit, (len) => canBind(inputs, len));
 }

@@ -6,19 +6,19 @@ import type { Logger } from "../base/log.ts";
 import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { findModelSource } from "../weights/model_source.ts";
-import { textWeights } from "../weights/text_part.ts";
-import type { Weights } from "../weights/weights.ts";
+import { textCheckpoint } from "../weights/text_part.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { unifiedMemory } from "./unified_memory.ts";
-import { blockNotices, fallbackNotices, unusedTensors, warnOfUnused } from "./load_notices.ts";
+import { fallbackNotices, quantBlockNotices, unusedTensors, warnOfUnused } from "./load_notices.ts";
 import { allocateModel } from "./allocate_model.ts";
 import { smallerHint } from "./does_not_fit.ts";
 import type { MemoryInputs } from "./fit_context.ts";
 import { openDevice } from "./open_device.ts";
-import { type MemoryPlan, planMemory, planWords } from "./plan_memory.ts";
+import { type MemoryPlan, memoryText, planMemory } from "./plan_memory.ts";
 import type { RunnerMemory } from "./runner_memory.ts";
 import { percent, type StartupPhases } from "./startup_phases.ts";
-import { swapLayout, swapWords } from "./swap_layout.ts";
+import { swapLayout, swapText } from "./swap_layout.ts";
 import { type UploadedWeights, uploadWeights, weightSources } from "./upload_weights.ts";
 
 /** A model on a device, with the memory of its steps: all but its kernels. */
@@ -48,15 +48,15 @@ export async function loadModel(
   const files = source.configFiles();
   const model = readModel(files);
   for (const warning of model.warnings) log.warn(warning);
-  const whole = source.openWeights();
+  const whole = source.openCheckpoint();
   try {
-    const checkpoint = weightsOf(model, whole);
-    const memory: MemoryInputs = {
+    const checkpoint = checkpointOf(model, whole);
+    const inputs: MemoryInputs = {
       ...{ device, config, model },
       sources: weightSources(checkpoint, model.weights),
       ...(device.isSoftware ? { host: unifiedMemory() } : {}),
     };
-    const plan = planMemory(memory);
+    const plan = planMemory(inputs);
     // Refuses what the host has no room for, before weights are read.
     const { isKnown, freeBytes } = unifiedMemory();
     const swap = swapLayout(model, config, isKnown ? freeBytes : Infinity);
@@ -64,17 +64,17 @@ export async function loadModel(
     const { quantization } = config;
     const notices = [
       ...plan.notices,
-      ...blockNotices(checkpoint, model.weights, quantization),
-      ...fallbackNotices(memory.sources, quantization),
-      planWords(plan),
-      ...(swap === undefined ? [] : [swapWords(swap)]),
+      ...quantBlockNotices(checkpoint, model.weights, quantization),
+      ...fallbackNotices(inputs.sources, quantization),
+      memoryText(plan),
+      ...(swap === undefined ? [] : [swapText(swap)]),
     ];
     notices.forEach((notice) => phases.tell(notice));
-    const weights = await load(memory, { checkpoint, plan, phases });
+    const weights = await load(inputs, { checkpoint, plan, phases });
     const tell = (notice: string) => phases.tell(notice);
     const configText = readModelText(files, "config.json") ?? "";
     return {
-      ...await allocateModel(memory, plan, { weights, tell }),
+      ...await allocateModel(inputs, plan, { weights, tell }),
       modelFingerprint: modelFingerprint(configText, whole, quantization),
     };
   } finally {
@@ -86,7 +86,7 @@ export async function loadModel(
 function load(
   inputs: MemoryInputs,
   { checkpoint, plan, phases }: {
-    readonly checkpoint: Weights;
+    readonly checkpoint: Checkpoint;
     readonly plan: MemoryPlan;
     readonly phases: StartupPhases;
   },
@@ -104,6 +104,9 @@ function load(
 }
 
 /** The model's tensors of a checkpoint, by the names that it knows. */
-export function weightsOf({ isTextPart }: Pick<Model, "isTextPart">, checkpoint: Weights): Weights {
-  return isTextPart ? textWeights(checkpoint) : checkpoint;
+export function checkpointOf(
+  { isTextPart }: Pick<Model, "isTextPart">,
+  checkpoint: Checkpoint,
+): Checkpoint {
+  return isTextPart ? textCheckpoint(checkpoint) : checkpoint;
 }

@@ -8,7 +8,7 @@ import {
   quantizedFormat,
   type WeightDtype,
 } from "../core/weight_format.ts";
-import type { Weights } from "../weights/weights.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
 import { deviceTypes } from "./device_dtypes.ts";
 import type { WeightSource } from "./upload_weights.ts";
 import { isVector } from "./weight_buffers.ts";
@@ -76,8 +76,8 @@ const SAMPLE_COLUMNS = 1024;
  * One sentence for each kind of blocks in a checkpoint and what it becomes on the device; none for
  * a checkpoint of plain numbers.
  */
-export function blockNotices(
-  checkpoint: Weights,
+export function quantBlockNotices(
+  checkpoint: Checkpoint,
   specs: readonly WeightSpec[],
   quantization: Quantization | undefined,
 ): string[] {

@@ -13,7 +13,7 @@ import { TuningFile } from "./tuning_file.ts";
 
 /** The times of a model's kernels on this machine. */
 export interface MeasuredTuning {
-  /** The device in words. */
+  /** The device, as text. */
   readonly device: string;
   readonly operations: readonly TunedOperation[];
   readonly blockSizes: BlockSizeTimes;
@@ -25,7 +25,7 @@ export interface MeasureOptions {
   readonly context: number;
   readonly log: Logger;
   /** Called with each phase as it begins, and with its progress. */
-  readonly progress: (words: string) => void;
+  readonly progress: (text: string) => void;
 }
 
 /**

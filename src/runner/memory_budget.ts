@@ -7,13 +7,11 @@ import { KV_STORAGE } from "../core/kv_layout.ts";
 import { numSlabsFor, slabBytesOf } from "../core/kv_buffers.ts";
 import { type KvMemory, kvMemory } from "./kv_memory.ts";
 
-/**
- * Without a size given, the pool starts with room for this many sequences of the longest length ...
- */
+/** Without a size given, the pool starts with room for so many sequences of the longest length. */
 const DEFAULT_SEQUENCES = 32;
 /**
- * ... but with no more than this: WebGPU does not say how much memory there is. It grows under
- * load.
+ * Most bytes that a pool without a given size starts with, since WebGPU does not say how much
+ * memory there is. It grows under load.
  */
 const DEFAULT_START_BYTES = 2 ** 30;
 /**
@@ -21,9 +19,12 @@ const DEFAULT_START_BYTES = 2 ** 30;
  * The rest is for weights, activations and other processes; a software adapter never refuses
  * memory.
  */
-const HOST_SHARE = 0.5;
+const MAX_POOL_SHARE_OF_HOST = 0.5;
 
-/** How the KV pool is cut, and what that allows. */
+/**
+ * How large the KV pool is, and how long a context that allows: what the field calls the number of
+ * GPU blocks (`num_gpu_blocks`) and `max_model_len`.
+ */
 export interface KvBudget {
   /** Blocks; of a model with several cache groups, slabs (`src/core/kv_buffers.ts`). */
   readonly numBlocks: number;
@@ -166,7 +167,7 @@ function poolSizes(
     return { numBlocks, maxNumBlocks: numBlocks };
   }
   const maxBytes = maxKvCacheMemoryBytes ??
-    (hostFreeBytes === undefined ? Infinity : HOST_SHARE * hostFreeBytes);
+    (hostFreeBytes === undefined ? Infinity : MAX_POOL_SHARE_OF_HOST * hostFreeBytes);
   const maxNumBlocks = Math.min(inBytes(maxBytes), bindable);
   const length = config.maxModelLen === "auto" ? modelMaxLen : config.maxModelLen;
   const modest = Math.min(

@@ -3,21 +3,21 @@ import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { doesNotFit } from "./does_not_fit.ts";
 import {
+  budgetLimits,
   budgetWithin,
-  limitsOf,
   longestBindable,
   longestWithin,
   type MemoryInputs,
   type MemoryLimit,
-  planOf,
   type StepMemory,
-  stepsOf,
+  stepMemory,
+  stepMemoryFor,
 } from "./fit_context.ts";
 import { askedLength, checkKvSettings, type KvBudget, kvBudget } from "./memory_budget.ts";
 import { weightsSize } from "./weights_size.ts";
 
 /** Share of the host's free memory that weights, activations and pool may take together. */
-const HOST_LIMIT = 0.9;
+const MAX_START_SHARE_OF_HOST = 0.9;
 /** Fewest tokens of a context that is worth a start. */
 const MIN_CONTEXT = 2;
 
@@ -40,12 +40,15 @@ export function planMemory(inputs: MemoryInputs): MemoryPlan {
   const { device, config, model, sources } = inputs;
   checkKvSettings(config, model, model.maxPositionEmbeddings);
   // Refuses what no context, however short, changes.
-  stepsOf(inputs, MIN_CONTEXT);
+  stepMemoryFor(inputs, MIN_CONTEXT);
   const weightBytes = weightsSize(sources, config.quantization, device);
-  const limit = limitOf(inputs);
+  const limit = memoryLimit(inputs);
   const hasFixedPool = isPoolGiven(config);
   if (limit?.isFlag === true && !hasFixedPool) return planWithin(inputs, limit, weightBytes);
-  const plan = planOf(inputs, longestOf(inputs, kvBudget(config, model, limitsOf(inputs))));
+  const plan = stepMemory(
+    inputs,
+    withLongestContext(inputs, kvBudget(config, model, budgetLimits(inputs))),
+  );
   const total = weightBytes + plan.activationBytes + plan.budget.bytes;
   if (limit === undefined || total <= limit.bytes) {
     return { ...plan, weightBytes, ...omitUndefined({ limit }) };
@@ -60,19 +63,19 @@ export function isPoolGiven({ numBlocksOverride, kvCacheMemoryBytes }: EngineCon
 }
 
 /** The plan's sizes in a line for people. */
-export function planWords(plan: MemoryPlan): string {
+export function memoryText(plan: MemoryPlan): string {
   const { weightBytes, activationBytes, budget, limit } = plan;
   const parts = [
     `weights ${formatByteSize(weightBytes)}`,
     `activations ${formatByteSize(activationBytes)}`,
     `KV pool ${formatByteSize(budget.bytes)}`,
   ];
-  const within = limit === undefined ? "" : `, within ${limit.words}`;
+  const within = limit === undefined ? "" : `, within ${limit.text}`;
   return `memory: ${parts.join(", ")}${within}`;
 }
 
 /** With "auto" the budget for the longest context that attention has room for. */
-function longestOf(inputs: MemoryInputs, budget: KvBudget): KvBudget {
+function withLongestContext(inputs: MemoryInputs, budget: KvBudget): KvBudget {
   if (inputs.config.maxModelLen !== "auto") return budget;
   return { ...budget, maxModelLen: longestBindable(inputs, budget.maxModelLen) };
 }
@@ -84,17 +87,17 @@ function planWithin(inputs: MemoryInputs, limit: MemoryLimit, weightBytes: numbe
     throw doesNotFit(inputs, { limit, weightBytes, numTokens: asked ?? MIN_CONTEXT });
   }
   const budget = budgetWithin(inputs, limit.bytes - weightBytes, asked ?? longest);
-  return { ...planOf(inputs, budget), weightBytes, limit };
+  return { ...stepMemory(inputs, budget), weightBytes, limit };
 }
 
-function limitOf({ config, host }: MemoryInputs): MemoryLimit | undefined {
+function memoryLimit({ config, host }: MemoryInputs): MemoryLimit | undefined {
   const { gpuMemoryBytes } = config;
   if (gpuMemoryBytes !== undefined) {
-    const words = `--gpu-memory-bytes ${formatByteSize(gpuMemoryBytes)}`;
-    return { bytes: gpuMemoryBytes, words, isFlag: true };
+    const text = `--gpu-memory-bytes ${formatByteSize(gpuMemoryBytes)}`;
+    return { bytes: gpuMemoryBytes, text, isFlag: true };
   }
   if (host?.isKnown !== true) return undefined;
-  const bytes = Math.floor(HOST_LIMIT * host.freeBytes);
-  const words = `${formatByteSize(bytes)}, most of the memory that this machine has free`;
-  return { bytes, words, isFlag: false };
+  const bytes = Math.floor(MAX_START_SHARE_OF_HOST * host.freeBytes);
+  const text = `${formatByteSize(bytes)}, most of the memory that this machine has free`;
+  return { bytes, text, isFlag: false };
 }

@@ -2,7 +2,7 @@ import type { Model } from "../../models/model.ts";
 import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { ReferenceDevice } from "../device/reference_device.ts";
-import { activationsOf, longestWithin, type MemoryInputs } from "./fit_context.ts";
+import { activationBytesFor, longestWithin, type MemoryInputs } from "./fit_context.ts";
 
 /** What is left for a KV pool, bytes. */
 export interface PoolWithin {
@@ -37,6 +37,6 @@ export function poolWithin(
   };
   const longest = longestWithin(inputs, memoryBytes, 0);
   if (longest < (maxModelLen ?? 1)) return undefined;
-  const activationBytes = activationsOf(inputs, longest);
+  const activationBytes = activationBytesFor(inputs, longest);
   return { activationBytes, poolBytes: memoryBytes - activationBytes };
 }

@@ -47,7 +47,7 @@ export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory
 
 /**
  * The configuration with `maxNumSeqs` and `maxNumBatchedTokens` lowered until the device can bind a
- * step's activations. `notices` says in words what was lowered, and why.
+ * step's activations. `notices` says what was lowered, and why.
  *
  * @throws {StartupError} when it cannot even bind those of one token or one sequence.
  */

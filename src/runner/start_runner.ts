@@ -42,7 +42,7 @@ export async function startRunner(
       (report) => chooseTuning({ inputs, memory, log, progress: report }),
     )
     : undefined;
-  const warn = (words: string) => log.warn(words);
+  const warn = (text: string) => log.warn(text);
   const options = { memory, warn, ...omitUndefined({ tuning }) };
   const runner = await phases.run(
     "compile kernels",

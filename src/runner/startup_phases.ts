@@ -20,14 +20,14 @@ export class StartupPhases {
     return this.#passed;
   }
 
-  /** Does the work of one phase; `report` takes words for how far it is. */
+  /** Does the work of one phase; `report` takes a text for how far it is. */
   async run<T>(
     name: string,
-    work: (report: (words: string) => void) => T | Promise<T>,
+    work: (report: (text: string) => void) => T | Promise<T>,
   ): Promise<T> {
     this.#progress(name);
     const began = performance.now();
-    const result = await work(seldom((words) => this.#progress(`${name}: ${words}`)));
+    const result = await work(seldom((text) => this.#progress(`${name}: ${text}`)));
     this.#passed.push({ name, seconds: (performance.now() - began) / 1000 });
     return result;
   }
@@ -41,11 +41,11 @@ export function percent(share: number): string {
 /** Milliseconds between two reports of one phase, and before its first. */
 const REPORT_EVERY_MS = 1000;
 
-function seldom(tell: (words: string) => void): (words: string) => void {
+function seldom(tell: (text: string) => void): (text: string) => void {
   let lastMs = performance.now();
-  return (words) => {
+  return (text) => {
     if (performance.now() - lastMs < REPORT_EVERY_MS) return;
     lastMs = performance.now();
-    tell(words);
+    tell(text);
   };
 }

@@ -58,7 +58,7 @@ export function swapLayout(
 }
 
 /** Its size in a line for people. */
-export function swapWords({ space: { numSlabs }, slabBytes }: SwapLayout): string {
+export function swapText({ space: { numSlabs }, slabBytes }: SwapLayout): string {
   return `swap: ${formatByteSize(numSlabs * slabBytes)} of host memory for ${numSlabs} blocks of ` +
     `preempted requests`;
 }

@@ -15,8 +15,8 @@ export interface SwapMemoryOptions {
   readonly device: Device;
   readonly storage: KvStorage;
   readonly layout: SwapLayout;
-  /** Is told in words of a block that is not what it was. */
-  readonly warn: (words: string) => void;
+  /** Is told of a block that is not what it was. */
+  readonly warn: (text: string) => void;
   /** Bytes copied to the host at a time, where a block is not larger. Default: 8 MiB. */
   readonly readBytes?: number;
 }

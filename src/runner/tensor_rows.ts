@@ -1,7 +1,7 @@
 import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
 import type { WeightSpec } from "../../models/model.ts";
 import { isVector } from "./weight_buffers.ts";
-import type { TensorInfo } from "../weights/weights.ts";
+import type { TensorInfo } from "../weights/checkpoint.ts";
 
 /** Rows `[begin, end)` of one tensor of a checkpoint; a vector is one row. */
 export interface TensorRows {
@@ -20,7 +20,7 @@ export function rowsOfShard(
   { begin, end }: Pick<WeightShard, "begin" | "end">,
   spec: WeightSpec,
 ): TensorRows[] {
-  const { isPaired = false, numMatrices } = spec;
+  const { isGateUp = false, numMatrices } = spec;
   if (isVector(spec)) {
     return tensors.map((tensor) => ({ tensor, begin: 0, end: numRows(tensor) }));
   }
@@ -29,7 +29,7 @@ export function rowsOfShard(
     const each = total / numMatrices;
     return rowsOfStack(tensors, begin * each, end * each);
   }
-  if (!isPaired) return rowsOfStack(tensors, begin, end);
+  if (!isGateUp) return rowsOfStack(tensors, begin, end);
   const half = total / 2;
   return [0, half].flatMap((first) => rowsOfStack(tensors, first + begin, first + end));
 }

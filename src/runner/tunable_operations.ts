@@ -15,7 +15,7 @@ import type { TuningStep } from "./tuning_step.ts";
 
 /** Some calls of a model's graph that are timed together, in steps that stand for their use. */
 export interface TimedOperation {
-  /** Operation, shape and size of step in words; the same for every model that has it. */
+  /** Operation, shape and size of step as text; the same for every model that has it. */
   readonly name: string;
   /** The steps whose times are added up. */
   readonly steps: readonly TuningStep[];
@@ -76,7 +76,7 @@ function productOperations(
     if (step === undefined) return [];
     const { tier } = inputs.device.capabilities;
     return [{
-      name: `${label} ${n}x${k} ${dtype}${isW8a8 ? " by int8" : ""}, ${rowWords(rows)}`,
+      name: `${label} ${n}x${k} ${dtype}${isW8a8 ? " by int8" : ""}, ${rowsText(rows)}`,
       steps: [step],
       variants: isW8a8
         ? w8a8Variants(tier, label, rows)
@@ -91,9 +91,7 @@ export function decodeAttention(inputs: RunnerInputs, most = TIMED_CONTEXT): Tim
   const context = Math.min(most, longest(inputs));
   const sizes = seqCounts(inputs, TIMED_SEQS);
   return {
-    name: `decode attention, ${counted(sizes, "sequence")} of ${context}, ${
-      attentionWords(inputs)
-    }`,
+    name: `decode attention, ${counted(sizes, "sequence")} of ${context}, ${attentionText(inputs)}`,
     steps: sizes.map((numSeqs) => ({ numSeqs, count: 1, context })),
     includes: isAttention,
   };
@@ -105,7 +103,7 @@ function prefillAttention(inputs: RunnerInputs): TimedOperation | undefined {
   const count = Math.min(TIMED_CHUNK, inputs.config.maxNumBatchedTokens, context);
   if (count < 2) return undefined;
   return {
-    name: `prefill attention, ${count} of ${context} tokens, ${attentionWords(inputs)}`,
+    name: `prefill attention, ${count} of ${context} tokens, ${attentionText(inputs)}`,
     steps: [{ numSeqs: 1, count, context }],
     includes: isAttention,
   };
@@ -125,7 +123,7 @@ function isAttention({ kernelName }: KernelCall<StepDims>): boolean {
 }
 
 /** Heads of the first layer that has any, for all: they are timed together. */
-function attentionWords({ model, config }: RunnerInputs): string {
+function attentionText({ model, config }: RunnerInputs): string {
   const { numHeads, numKvHeads, headDim } = model.attention.find((heads) => heads !== undefined)!;
   return `${numHeads} heads over ${numKvHeads} of ${headDim}, ${config.kvCacheDtype} in blocks of ` +
     config.blockSize;
@@ -162,7 +160,7 @@ function tokens(inputs: RunnerInputs, { minRows, timedRows }: RowClass): TuningS
   return count < minRows ? undefined : { numSeqs: 1, count, context: count };
 }
 
-function rowWords({ minRows, maxRows }: RowClass): string {
+function rowsText({ minRows, maxRows }: RowClass): string {
   if (maxRows === 1) return "1 row";
   return maxRows === Infinity ? `${minRows} rows or more` : `${minRows} to ${maxRows} rows`;
 }

@@ -10,7 +10,7 @@ import { type PackedRows, packRows } from "../weights/pack_rows.ts";
 import { MAX_QUANTIZED_MAGNITUDE, quantize } from "../weights/quantize.ts";
 import { quantizeBlocks } from "../weights/quantize_blocks.ts";
 import { readFinite } from "../weights/read_finite.ts";
-import type { Weights } from "../weights/weights.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
 import { byteRange, type TensorRows } from "./tensor_rows.ts";
 import type { UploadTarget } from "./upload_target.ts";
 
@@ -43,7 +43,7 @@ export function uploadQuantized(target: UploadTarget, dtype: QuantizedDtype): vo
 }
 
 /** Reads rows in the format of device memory. */
-function packedRows(checkpoint: Weights, rows: TensorRows, dtype: QuantizedDtype): PackedRows {
+function packedRows(checkpoint: Checkpoint, rows: TensorRows, dtype: QuantizedDtype): PackedRows {
   const { name, shape, blocks } = rows.tensor;
   const columns = shape.at(-1)!;
   if (isBlocks(dtype)) {
@@ -62,7 +62,7 @@ function packedRows(checkpoint: Weights, rows: TensorRows, dtype: QuantizedDtype
  * @throws {StartupError} naming the tensor and the place of a weight that cannot be quantized.
  */
 function quantizedRows<Rows>(
-  checkpoint: Weights,
+  checkpoint: Checkpoint,
   rows: TensorRows,
   quantize: (values: Float32Array) => Rows,
 ): Rows {

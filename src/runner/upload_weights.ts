@@ -6,7 +6,7 @@ import type { Device } from "../device/device.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
 import { transposed } from "../weights/transposed.ts";
 import { readFinite } from "../weights/read_finite.ts";
-import type { TensorInfo, Weights } from "../weights/weights.ts";
+import type { Checkpoint, TensorInfo } from "../weights/checkpoint.ts";
 import { deviceTypes } from "./device_dtypes.ts";
 import { asTextures } from "./weight_textures.ts";
 import { byteRange, rowsOfShard, type TensorRows } from "./tensor_rows.ts";
@@ -38,7 +38,7 @@ export interface UploadOptions {
 /** A weight, and the tensors that it is stacked from, as they are read. */
 export interface WeightSource {
   readonly spec: WeightSpec;
-  readonly checkpoint: Weights;
+  readonly checkpoint: Checkpoint;
   readonly tensors: readonly TensorInfo[];
 }
 
@@ -48,7 +48,7 @@ export interface WeightSource {
  * @throws {StartupError} for a tensor that is missing or of another shape.
  */
 export function weightSources(
-  checkpoint: Weights,
+  checkpoint: Checkpoint,
   specs: readonly WeightSpec[],
 ): WeightSource[] {
   const turned = transposed(checkpoint);
@@ -70,7 +70,7 @@ export function weightSources(
  */
 export async function uploadWeights(
   device: Device,
-  checkpoint: Weights,
+  checkpoint: Checkpoint,
   specs: readonly WeightSpec[],
   { quantization, onProgress = () => {}, hint = "" }: UploadOptions = {},
 ): Promise<UploadedWeights> {
@@ -109,7 +109,7 @@ function named(weights: ReadonlyMap<string, DeviceWeight>, name: string): Device
 }
 
 function checkedTensors(
-  checkpoint: Weights,
+  checkpoint: Checkpoint,
   spec: WeightSpec,
 ): TensorInfo[] {
   const { name, tensors, shapes, addend } = spec;

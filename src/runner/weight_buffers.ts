@@ -25,14 +25,14 @@ export function isVector({ shapes, isVector }: WeightSpec): boolean {
 
 /** The shape of a spec's tensors, stacked. */
 export function weightShape(spec: WeightSpec): WeightShape {
-  const { name, shapes, isPaired = false, numMatrices } = spec;
+  const { name, shapes, isGateUp = false, numMatrices } = spec;
   const numElements = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
   if (isVector(spec)) {
     return { name, numOutputs: 1, rowsPerOutput: 1, columns: numElements };
   }
   const columns = shapes[0]!.at(-1)!;
   const rows = numElements / columns;
-  const rowsPerOutput = numMatrices === undefined ? isPaired ? 2 : 1 : rows / numMatrices;
+  const rowsPerOutput = numMatrices === undefined ? isGateUp ? 2 : 1 : rows / numMatrices;
   invariant(
     Number.isInteger(rowsPerOutput) && rows % rowsPerOutput === 0,
     `${name} has ${rows} rows, which are no pairs or equal matrices`,

@@ -25,7 +25,7 @@ export function fileWeights(source: ModelSource): PlannedWeights | undefined {
 
 function countWeights(source: ModelSource): PlannedWeights {
   const { weights: specs } = readModel(source.configFiles());
-  const checkpoint = source.openWeights();
+  const checkpoint = source.openCheckpoint();
   try {
     let [bytes, largestMatrixBytes] = [0, 0];
     for (const spec of specs) {

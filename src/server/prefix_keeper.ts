@@ -138,7 +138,7 @@ function identityOf(config: EngineConfig): StoreIdentity {
   const { modelDir, blockSize, quantization } = config;
   const source = findModelSource(modelDir);
   const configText = readModelText(source.configFiles(), "config.json") ?? "";
-  const weights = source.openWeights();
+  const weights = source.openCheckpoint();
   try {
     return {
       modelFingerprint: modelFingerprint(configText, weights, quantization),

@@ -9,7 +9,7 @@ import { modelFile, type ModelFiles, parseModelJson, readModelJson } from "../co
 import type { RerankForm, ServedModel } from "../http/services.ts";
 import type { TextService } from "../tokenizer/text_service.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
-import type { Weights } from "../weights/weights.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
 
 type Settings = Pick<Config, "pooling" | "rerankTokens">;
 
@@ -27,7 +27,7 @@ const ConfigJson = z.object({
  */
 export async function readingForms(
   { pooling, rerankTokens }: Settings,
-  { files, weights }: { readonly files: ModelFiles; readonly weights: () => Weights },
+  { files, weights }: { readonly files: ModelFiles; readonly weights: () => Checkpoint },
   text: TextService,
 ): Promise<Pick<ServedModel, "embedding" | "rerank" | "lacksLmHead">> {
   const own = loadPoolingConfig(files);
@@ -53,7 +53,7 @@ export async function readingForms(
 }
 
 /** The head of a classifier of one label; undefined for one of several, which ranks nothing. */
-function readScore(weights: Weights, size: number): RerankForm | undefined {
+function readScore(weights: Checkpoint, size: number): RerankForm | undefined {
   try {
     const { dtype, shape: [numLabels, width], bytes } = weights.tensor(SCORE_TENSOR);
     if (numLabels !== 1 || width !== size) return undefined;

@@ -34,7 +34,7 @@ export async function describeModel(
     fileFormat: typeof files === "string" ? "safetensors" : "gguf",
     ...(text.chatTemplate === undefined ? {} : { chatTemplate: text.chatTemplate }),
     ...thinkingOf(text.chatTemplate ?? ""),
-    ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
+    ...await readingForms(config, { files, weights: () => source.openCheckpoint() }, text),
   };
 }
 

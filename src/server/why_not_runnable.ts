@@ -18,8 +18,8 @@ export function whyNotRunnable(config: unknown): string | undefined {
 /** The same for the model in a GGUF file. */
 export function whyGgufNotRunnable(path: string): string | undefined {
   try {
-    const { openWeights, configFiles } = findModelSource(path);
-    openWeights().close();
+    const { openCheckpoint, configFiles } = findModelSource(path);
+    openCheckpoint().close();
     return whyNotRunnable(readModelJson(configFiles(), CONFIG_FILE));
   } catch (error) {
     if (error instanceof StartupError) return error.message;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type Quantization, quantizedDtype } from "../core/weight_format.ts";
-import type { Weights } from "./weights.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 
 /** Bytes hashed at each sampled place of a tensor. */
 const SAMPLE_BYTES = 256;
@@ -16,7 +16,7 @@ const SAMPLE_BYTES = 256;
  */
 export function modelFingerprint(
   configText: string,
-  weights: Weights,
+  weights: Checkpoint,
   quantization?: Quantization,
 ): string {
   const hash = createHash("sha256");

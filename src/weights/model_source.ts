@@ -2,11 +2,11 @@ import { StartupError } from "../core/errors.ts";
 import { modelFile, type ModelFiles } from "../core/model_json.ts";
 import { configJson, generationConfigJson } from "./gguf/config_json.ts";
 import { type GgufFile, isGgufPath, isLaterPart, openGguf } from "./gguf/gguf_file.ts";
-import { openGgufWeights } from "./gguf/gguf_weights.ts";
+import { openGgufCheckpoint } from "./gguf/gguf_checkpoint.ts";
 import { poolingTexts } from "./gguf/pooling_json.ts";
 import { eosTokenIds, tokenizerConfigJson, tokenizerJson } from "./gguf/tokenizer_json.ts";
-import { openWeights } from "./safetensors.ts";
-import type { Weights } from "./weights.ts";
+import { openSafetensors } from "./safetensors.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 
 /** A model on disk: a directory with config.json and safetensors, or a GGUF file. */
 export interface ModelSource {
@@ -21,7 +21,7 @@ export interface ModelSource {
   /** As `configFiles`, and the files of the tokenizer, which take up to seconds to make. */
   textFiles(): ModelFiles;
   /** @throws {StartupError} for weights that cannot be read; no file stays open then. */
-  openWeights(): Weights;
+  openCheckpoint(): Checkpoint;
 }
 
 /**
@@ -37,7 +37,7 @@ export function findModelSource(path: string): ModelSource {
       path,
       configFiles: () => path,
       textFiles: () => path,
-      openWeights: () => openWeights(path),
+      openCheckpoint: () => openSafetensors(path),
     };
   }
   return {
@@ -48,7 +48,7 @@ export function findModelSource(path: string): ModelSource {
         path: gguf,
         texts: { ...configTexts(file), ...tokenizerTexts(file) },
       })),
-    openWeights: () => openGgufWeights(gguf),
+    openCheckpoint: () => openGgufCheckpoint(gguf),
   };
 }
 

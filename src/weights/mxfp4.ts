@@ -2,7 +2,7 @@ import { StartupError } from "../core/errors.ts";
 import type { StoredTensor } from "./dtypes.ts";
 import { E2M1, e8m0Value, f16ScaleOf } from "./mxfp4_codes.ts";
 import type { QuantizedGroups } from "./pack_rows.ts";
-import type { TensorInfo } from "./weights.ts";
+import type { TensorInfo } from "./checkpoint.ts";
 
 /** Numbers of a block, in so many bytes; each block has one byte of scale elsewhere. */
 export const MXFP4_BLOCK = { size: 32, bytes: 16 } as const;

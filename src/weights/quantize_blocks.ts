@@ -1,11 +1,11 @@
 import { invariant } from "../base/invariant.ts";
-import { BLOCK_SIZE, quantizedLayout } from "../core/weight_format.ts";
+import { QUANT_BLOCK_SIZE, quantizedLayout } from "../core/weight_format.ts";
 import type { PackedRows } from "./pack_rows.ts";
 import { MAX_QUANTIZED_MAGNITUDE } from "./quantize.ts";
 
 /** Inputs of a group, which has a scale and a minimum. */
 const GROUP = 32;
-const GROUPS = BLOCK_SIZE / GROUP;
+const GROUPS = QUANT_BLOCK_SIZE / GROUP;
 /** The largest scale or minimum of a group, in units of its block. */
 const MOST = 63;
 
@@ -37,10 +37,10 @@ export function quantizeBlocks(values: Float32Array, columns: number): PackedRow
   };
   const lines = Array.from({ length: GROUPS }, (): Line => ({ scale: 0, minimum: 0 }));
   for (let row = 0; row < numRows; row++) {
-    for (let column = 0; column < columns; column += BLOCK_SIZE) {
+    for (let column = 0; column < columns; column += QUANT_BLOCK_SIZE) {
       const first = row * columns + column;
-      const numGroups = Math.min(BLOCK_SIZE, columns - column) / GROUP;
-      const at = row * scaleRowWords + column / BLOCK_SIZE * 4;
+      const numGroups = Math.min(QUANT_BLOCK_SIZE, columns - column) / GROUP;
+      const at = row * scaleRowWords + column / QUANT_BLOCK_SIZE * 4;
       quantizeBlock(values, { first, numGroups }, lines, packed, at);
     }
   }

@@ -1,16 +1,16 @@
 import { StartupError } from "../core/errors.ts";
 import { DTYPE_BYTES } from "./dtypes.ts";
 import { elementAt, findNonFinite } from "./finite.ts";
-import type { TensorInfo, Weights } from "./weights.ts";
+import type { Checkpoint, TensorInfo } from "./checkpoint.ts";
 
 /**
  * Fills `into`, which begins at a multiple of 4, with a tensor's bytes from `byteOffset` on.
  *
  * @throws {StartupError} naming file, tensor, index and value where an element is not a finite
- * number; and as `Weights.readRange`.
+ * number; and as `Checkpoint.readRange`.
  */
 export function readFinite(
-  checkpoint: Weights,
+  checkpoint: Checkpoint,
   { name, dtype, shape }: TensorInfo,
   byteOffset: number,
   into: Uint8Array,

@@ -12,7 +12,7 @@ import { findShards, resolveShard } from "./shards.ts";
 import type { QuantizedDtype } from "../core/weight_format.ts";
 import { decodeMxfp4, MXFP4_BLOCK, mxfp4Groups, mxfp4Info, type Mxfp4Tensor } from "./mxfp4.ts";
 import type { QuantizedGroups } from "./pack_rows.ts";
-import { requireRange, type RowRange, type TensorInfo, type Weights } from "./weights.ts";
+import { type Checkpoint, requireRange, type RowRange, type TensorInfo } from "./checkpoint.ts";
 
 /** An open file of a checkpoint. */
 interface Shard {
@@ -28,13 +28,13 @@ interface Shard {
  *
  * @throws {StartupError} naming file, tensor and what is wrong. No file stays open.
  */
-export function openWeights(dir: string): Weights {
+export function openSafetensors(dir: string): Checkpoint {
   const { path, files, fileOfTensor } = findShards(dir);
   const shards = new Map<string, Shard>();
   try {
     for (const file of files) shards.set(file, openShard(resolveShard(dir, file)));
     const tensors = withPrefix(chooseTensors(shards, fileOfTensor));
-    return new SafetensorsWeights(path, [...shards.values()], tensors);
+    return new SafetensorsCheckpoint(path, [...shards.values()], tensors);
   } catch (error) {
     for (const shard of shards.values()) shard.file.close();
     throw error;
@@ -138,7 +138,7 @@ function openShard(path: string): Shard {
 /**
  * The tensors of safetensors files. Reading seeks and copies straight into the caller's array.
  */
-class SafetensorsWeights implements Weights {
+class SafetensorsCheckpoint implements Checkpoint {
   readonly #path: string;
   readonly #shards: readonly Shard[];
   readonly #tensors: ReadonlyMap<string, Source>;

@@ -1,5 +1,5 @@
 import { StartupError } from "../core/errors.ts";
-import type { Weights } from "./weights.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 
 /**
  * Where checkpoints of several modalities have the tensors of their text model: a prefix, and the
@@ -21,7 +21,7 @@ const ENCODERS = /^(model\.)?(visual|vision_tower|vision_model|multi_modal_proje
  *
  * @throws {StartupError} for two tensors that would have one name.
  */
-export function textWeights(checkpoint: Weights): Weights {
+export function textCheckpoint(checkpoint: Checkpoint): Checkpoint {
   const ownNames = new Map<string, string>();
   for (const own of checkpoint.names()) {
     if (ENCODERS.test(own)) continue;

@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import { DTYPE_BYTES } from "./dtypes.ts";
-import { requireRange, type TensorInfo, type Weights } from "./weights.ts";
+import { type Checkpoint, requireRange, type TensorInfo } from "./checkpoint.ts";
 
 /**
  * A checkpoint whose tensors are read with their last two dimensions exchanged: [.., K, N] as
@@ -8,7 +8,7 @@ import { requireRange, type TensorInfo, type Weights } from "./weights.ts";
  *
  * One matrix is in memory at a time, twice while it is turned; read rows in order.
  */
-export function transposed(checkpoint: Weights): Weights {
+export function transposed(checkpoint: Checkpoint): Checkpoint {
   let held: { readonly name: string; readonly index: number; readonly bytes: Uint8Array };
 
   /** Matrix `index` of a tensor, transposed. */

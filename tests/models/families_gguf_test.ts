@@ -9,7 +9,7 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
 import { shortNumber } from "../../src/weights/gguf/short_number.ts";
 import { findModelSource } from "../../src/weights/model_source.ts";
-import type { Weights } from "../../src/weights/weights.ts";
+import type { Checkpoint } from "../../src/weights/checkpoint.ts";
 import { worstError } from "../support/agreement.ts";
 import {
   decodedLogits,
@@ -61,7 +61,7 @@ function changed({ config }: FamilyGolden): Record<string, unknown> {
   return {};
 }
 
-function numbersOf(weights: Weights, name: string): Float32Array {
+function numbersOf(weights: Checkpoint, name: string): Float32Array {
   const { dtype, numElements } = weights.tensor(name);
   const values = new Float32Array(numElements);
   decodeToF32(dtype, readTensor(weights, name), values);
@@ -76,11 +76,11 @@ function checkFile(file: string, modelDir: string, golden: FamilyGolden): void {
   for (const [field, value] of Object.entries(expected)) {
     if (!IMPLIED.includes(field)) assertEquals(config[field], value, `${golden.name}: ${field}`);
   }
-  const [made, given] = [gguf.openWeights(), directory.openWeights()];
+  const [made, given] = [gguf.openCheckpoint(), directory.openCheckpoint()];
   try {
     // gpt-oss's are one tensor in a directory, and three in a file: their logits tell.
     const isStacked = (name: string) => golden.name === "gpt_oss" && name.includes(".experts.");
-    const named = (weights: Weights) => weights.names().filter((name) => !isStacked(name));
+    const named = (weights: Checkpoint) => weights.names().filter((name) => !isStacked(name));
     assertEquals(named(made).toSorted(), named(given).toSorted());
     for (const name of named(given)) {
       assertEquals(made.tensor(name).shape, given.tensor(name).shape, name);

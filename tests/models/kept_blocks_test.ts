@@ -5,7 +5,7 @@ import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { weightBytes } from "../../src/runner/weight_buffers.ts";
-import { blockNotices } from "../../src/runner/load_notices.ts";
+import { quantBlockNotices } from "../../src/runner/load_notices.ts";
 import { type BlockType, dequantize, TENSOR_TYPES } from "../../src/weights/gguf/tensor_types.ts";
 import { fileWeights } from "../../src/server/file_weights.ts";
 import { planCommand } from "../../src/server/plan_command.ts";
@@ -124,9 +124,9 @@ function keptIn(mix: Mix): readonly (readonly [Kept, number])[] {
 
 function noticesOf(path: string): string[] {
   const source = findModelSource(path);
-  const weights = source.openWeights();
+  const weights = source.openCheckpoint();
   try {
-    return blockNotices(weights, readModel(source.textFiles()).weights, undefined);
+    return quantBlockNotices(weights, readModel(source.textFiles()).weights, undefined);
   } finally {
     weights.close();
   }
@@ -148,7 +148,7 @@ Deno.test("a plan counts what a file in blocks takes on a device, to the byte", 
     await Deno.writeFile(path, modelFiles("Q4_K_M").blocks);
     const source = findModelSource(path);
     const { weights: specs } = readModel(source.configFiles());
-    const checkpoint = source.openWeights();
+    const checkpoint = source.openCheckpoint();
     const { bytes, weight } = await uploadWeights(new ReferenceDevice(), checkpoint, specs);
     checkpoint.close();
     const largestMatrixBytes = Math.max(...specs.map(({ name }) => weightBytes(weight(name))));

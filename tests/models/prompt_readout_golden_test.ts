@@ -6,7 +6,7 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 import { gpuTest } from "../support/agreement.ts";
 import { DemoEngine, GREEDY_64 } from "../support/demo_engine.ts";
 import {
@@ -59,7 +59,7 @@ function checkScores(golden: FamilyGolden, scores: Awaited<ReturnType<typeof rea
 
 /** Of a model that neither scales nor caps its logits. */
 function checkVector(golden: FamilyGolden, modelDir: string, vector: Float32Array): void {
-  const weights = openWeights(modelDir);
+  const weights = openSafetensors(modelDir);
   const name = golden.config["tie_word_embeddings"] === true
     ? "model.embed_tokens.weight"
     : "lm_head.weight";

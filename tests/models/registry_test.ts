@@ -277,7 +277,7 @@ Deno.test("parseModel() takes Phi-3, with fused tensors and a part of each head 
   const phi3 = { model_type: "phi3", num_hidden_layers: 2, num_key_value_heads: 2 };
   const model = parseModel(configJson({ ...phi3, partial_rotary_factor: 0.5 }));
   const fused = model.weights.filter(({ name }) => /^1\.(qkv|gate_up)$/.test(name));
-  assertEquals(fused.map(({ tensors, shapes, isPaired }) => [tensors, shapes, isPaired]), [
+  assertEquals(fused.map(({ tensors, shapes, isGateUp }) => [tensors, shapes, isGateUp]), [
     [["model.layers.1.self_attn.qkv_proj.weight"], [[64 + 16 + 16, 64]], undefined],
     [["model.layers.1.mlp.gate_up_proj.weight"], [[256, 64]], true],
   ]);

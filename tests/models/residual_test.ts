@@ -1,4 +1,4 @@
-/** How sublayers read the residual stream and add to it: where norms lie, and what factors multiply. */
+/** How sublayers read the residual stream and add to it: where norms lie, and which factors act. */
 import { assertEquals } from "@std/assert";
 import { decoder } from "../../models/decoder.ts";
 import { attention, embedding, feedForward, lmHead } from "../../models/layers.ts";

@@ -6,8 +6,8 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { parseModel, TEXT_PART_MODEL_TYPES } from "../../models/registry.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
-import { textWeights } from "../../src/weights/text_part.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
+import { textCheckpoint } from "../../src/weights/text_part.ts";
 import { unusedTensors } from "../../src/runner/load_notices.ts";
 import { DemoEngine, GREEDY_64 } from "../support/demo_engine.ts";
 import { type FamilyGolden, familyGoldens, withFamily } from "../support/family_golden.ts";
@@ -132,8 +132,8 @@ Deno.test("every model_type of several modalities is tested", () => {
 Deno.test("textWeights() leaves encoders out, which are neither missed nor unknown", async () => {
   const golden = wrapped(WRAPPINGS["gemma3, as published"]!);
   await withFamily(golden, (modelDir) => {
-    const checkpoint = openWeights(modelDir);
-    const text = textWeights(checkpoint);
+    const checkpoint = openSafetensors(modelDir);
+    const text = textCheckpoint(checkpoint);
     assertEquals(text.names().length, checkpoint.names().length - 2);
     assertEquals(text.tensor("model.norm.weight").name, "model.norm.weight");
     assertEquals(unusedTensors(text.names(), parseModel(golden.config)), []);

@@ -8,12 +8,12 @@ import type { ModelShape } from "../../src/plan/model_shape.ts";
 import { plannedWeights } from "../../src/plan/weight_bytes.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { weightBytes } from "../../src/runner/weight_buffers.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 
 Deno.test("plannedWeights() counts what the bundled model takes on a device, to the byte", async () => {
   const dir = "models/demo";
   const model = readModel(dir);
-  const checkpoint = openWeights(dir);
+  const checkpoint = openSafetensors(dir);
   const taken = [];
   const largest = [];
   for (const flags of [[], ["--quantization", "int8"], ["--quantization", "int4"]]) {

@@ -5,9 +5,9 @@ import { DEFAULT_QUANTIZATIONS, type Quantization } from "../../src/core/weight_
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
-import { openGgufWeights } from "../../src/weights/gguf/gguf_weights.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
-import type { Weights } from "../../src/weights/weights.ts";
+import { openGgufCheckpoint } from "../../src/weights/gguf/gguf_checkpoint.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
+import type { Checkpoint } from "../../src/weights/checkpoint.ts";
 import { GGUF_TYPE, type GgufEntry, ggufHeader, ggufName } from "../support/gguf_writer.ts";
 import { rawFile } from "../weights/checkpoint_files.ts";
 import { SMALL_METADATA } from "../weights/gguf/small_gguf.ts";
@@ -45,7 +45,7 @@ function heldBytes(): number {
 interface Files {
   readonly tensorBytes: number;
   readonly write: (path: string, numTensors: number) => void;
-  readonly open: (dir: string) => Weights;
+  readonly open: (dir: string) => Checkpoint;
 }
 
 /** Names of a Llama's tensors, layer by layer. */
@@ -70,7 +70,7 @@ const SAFETENSORS: Files = {
     );
     sparse(`${dir}/model.safetensors`, rawFile(header), numTensors * bytes);
   },
-  open: openWeights,
+  open: openSafetensors,
 };
 
 const Q8_0: Files = {
@@ -83,7 +83,7 @@ const Q8_0: Files = {
     const header = ggufHeader(SMALL_METADATA, entries);
     sparse(`${dir}/model.gguf`, header, numTensors * numBytes + 64);
   },
-  open: (dir) => openGgufWeights(`${dir}/model.gguf`),
+  open: (dir) => openGgufCheckpoint(`${dir}/model.gguf`),
 };
 
 const CASES: readonly (readonly [name: string, files: Files, quantization?: Quantization])[] = [

@@ -8,7 +8,7 @@ import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { allocateModel } from "../../src/runner/allocate_model.ts";
 import type { MemoryInputs } from "../../src/runner/fit_context.ts";
-import { type MemoryPlan, planMemory, planWords } from "../../src/runner/plan_memory.ts";
+import { type MemoryPlan, memoryText, planMemory } from "../../src/runner/plan_memory.ts";
 import { uploadWeights, weightSources } from "../../src/runner/upload_weights.ts";
 import { findModelSource } from "../../src/weights/model_source.ts";
 import { withProperties } from "../support/acting_device.ts";
@@ -32,7 +32,7 @@ function inputsOf(
   config: Partial<EngineConfig> = {},
   device: Device = withProperties(new ReferenceDevice(), { isSoftware: false }),
 ): MemoryInputs {
-  const checkpoint = findModelSource(DEMO_DIR).openWeights();
+  const checkpoint = findModelSource(DEMO_DIR).openCheckpoint();
   try {
     const model = readModel(DEMO_DIR);
     const sources = weightSources(checkpoint, model.weights);
@@ -46,7 +46,7 @@ const totalOf = ({ weightBytes, activationBytes, budget }: MemoryPlan) =>
   weightBytes + activationBytes + budget.bytes;
 
 async function loaded(device: Device, { model, config }: MemoryInputs) {
-  const checkpoint = findModelSource(DEMO_DIR).openWeights();
+  const checkpoint = findModelSource(DEMO_DIR).openCheckpoint();
   const { quantization } = config;
   try {
     const options = quantization === undefined ? {} : { quantization };
@@ -102,7 +102,7 @@ Deno.test("planMemory() gives the pool what weights and activations leave of --g
   assertEquals(plan.budget.maxNumBlocks, plan.budget.numBlocks, "it does not grow");
   assertEquals(plan.budget.maxModelLen, 2048);
   assertEquals(
-    planWords(plan),
+    memoryText(plan),
     "memory: weights 5.26 MiB, activations 873.4 KiB, KV pool 57.9 MiB, within " +
       "--gpu-memory-bytes 64 MiB",
   );

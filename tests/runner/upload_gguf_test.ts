@@ -9,13 +9,13 @@ import {
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { deviceTypes } from "../../src/runner/device_dtypes.ts";
-import { blockNotices } from "../../src/runner/load_notices.ts";
+import { quantBlockNotices } from "../../src/runner/load_notices.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
-import { openGgufWeights } from "../../src/weights/gguf/gguf_weights.ts";
+import { openGgufCheckpoint } from "../../src/weights/gguf/gguf_checkpoint.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";
-import type { TensorInfo, Weights } from "../../src/weights/weights.ts";
+import type { Checkpoint, TensorInfo } from "../../src/weights/checkpoint.ts";
 import { readTensor } from "../support/read_tensor.ts";
 import { blockTensor, smallGguf } from "../weights/gguf/small_gguf.ts";
 
@@ -46,13 +46,13 @@ async function withUpload(
   quantization: Quantization | undefined,
   check: (
     uploaded: Awaited<ReturnType<typeof uploadWeights>>,
-    checkpoint: Weights,
+    checkpoint: Checkpoint,
   ) => void,
 ): Promise<void> {
   const dir = await Deno.makeTempDir();
   const file = smallGguf({}, { "blk.0.ffn_down.weight": blockTensor([2, 256], "Q4_K") });
   await Deno.writeFile(`${dir}/a.gguf`, file);
-  const checkpoint = openGgufWeights(`${dir}/a.gguf`);
+  const checkpoint = openGgufCheckpoint(`${dir}/a.gguf`);
   try {
     const options = quantization === undefined ? {} : { quantization };
     check(await uploadWeights(new ReferenceDevice(), checkpoint, SPECS, options), checkpoint);
@@ -62,7 +62,7 @@ async function withUpload(
   }
 }
 
-function numbersOf(checkpoint: Weights, { tensors }: WeightSpec): number[] {
+function numbersOf(checkpoint: Checkpoint, { tensors }: WeightSpec): number[] {
   return tensors.flatMap((name) => {
     const { dtype, numElements } = checkpoint.tensor(name);
     const values = new Float32Array(numElements);
@@ -115,7 +115,7 @@ Deno.test("blocks are kept, and a stack of several kinds becomes the nearest for
       ...withoutSign(k!),
       ...withoutSign(v!),
     ]);
-    assertEquals(blockNotices(checkpoint, SPECS, undefined), [
+    assertEquals(quantBlockNotices(checkpoint, SPECS, undefined), [
       "Q8_0: 2 matrices are kept in blocks as int8g32, 8.5 bits per weight; --quantization int4 takes " +
       "about half",
       "Q4_0: 1 matrix becomes int8g32, 8.5 bits per weight; --quantization int4 takes about half",
@@ -136,7 +136,7 @@ for (const method of ["int8", "int4"] as const) {
           [...weightValues(buffer, dtype, 2, 256)],
           quantized(numbersOf(checkpoint, SPECS[4]!), 256, how),
         );
-        const notices = blockNotices(checkpoint, SPECS, how);
+        const notices = quantBlockNotices(checkpoint, SPECS, how);
         assertEquals(notices.length, 3);
         assert(notices.every((notice) => notice.includes(` ${dtype}, `)), notices.join("\n"));
       }));
@@ -166,7 +166,7 @@ Deno.test("tensors in blocks of several kinds stay apart where a product can tak
     parts: [{ begin: 0, end: 4, dtype: "int8g32" }, { begin: 4, end: 8, dtype: "q6_k" }],
   });
   const nearest = { dtype: "int8g32" } as const;
-  assertEquals(deviceTypes(stack({ isPaired: true }), mixed, undefined), nearest);
+  assertEquals(deviceTypes(stack({ isGateUp: true }), mixed, undefined), nearest);
   assertEquals(deviceTypes(stack({ numMatrices: 3 }), mixed, undefined), nearest);
   assertEquals(deviceTypes(stack(), [tensor("Q4_K", 4), tensor("Q5_K", 4)], undefined), nearest);
   assertEquals(deviceTypes(stack(), [tensor("Q4_K", 4), tensor("F16", 4)], undefined), nearest);

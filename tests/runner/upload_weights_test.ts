@@ -15,7 +15,7 @@ import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";
 import { quantizeBlocks } from "../../src/weights/quantize_blocks.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import { noise } from "../support/agreement.ts";
 import { BoundedDevice } from "../support/bounded_device.ts";
@@ -32,11 +32,11 @@ async function upload(
   options: Parameters<typeof uploadWeights>[3],
   { device = new ReferenceDevice(), ...fields }:
     & { device?: Device }
-    & Pick<WeightSpec, "isPaired" | "addend" | "numMatrices" | "keepsType" | "isVocabulary"> = {},
+    & Pick<WeightSpec, "isGateUp" | "addend" | "numMatrices" | "keepsType" | "isVocabulary"> = {},
 ) {
   const dir = await Deno.makeTempDir({ prefix: "quire-weights-" });
   await Deno.writeFile(`${dir}/model.safetensors`, safetensorsFile(tensors));
-  const checkpoint = openWeights(dir);
+  const checkpoint = openSafetensors(dir);
   try {
     const stacked = Object.entries(specs).map(([name, names]) => ({
       name,
@@ -249,11 +249,11 @@ for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
   Deno.test(`uploadWeights() cuts paired tensors at the same rows of each: ${how}`, async () => {
     const options = quantization === undefined ? {} : { quantization };
     const specs = { w: ["c", "e"] };
-    const whole = await upload(ALIKE, specs, options, { isPaired: true });
+    const whole = await upload(ALIKE, specs, options, { isGateUp: true });
     const expected = rowsOf(whole.weight("w"), 2, COLUMNS);
     const bytes = matrixBytes(whole.weight("w").dtype, 2 * 3, COLUMNS);
     const device = new BoundedDevice(new ReferenceDevice(), Math.ceil(bytes / 16) * 16);
-    const cut = await upload(ALIKE, specs, options, { device, isPaired: true });
+    const cut = await upload(ALIKE, specs, options, { device, isGateUp: true });
     assertEquals(cut.weight("w").shards.map(({ begin, end }) => [begin, end]), [[0, 2], [2, 4]]);
     const order = [0, 1, 4, 5, 2, 3, 6, 7];
     assertEquals(rowsOf(cut.weight("w"), 2, COLUMNS), order.map((row) => expected[row]!));
@@ -288,12 +288,12 @@ for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
     const options = quantization === undefined ? {} : { quantization };
     const both = new Uint8Array([...ALIKE.c.bytes, ...ALIKE.e.bytes]);
     const fused = { f: { dtype: "F32", shape: [8, COLUMNS], bytes: both } };
-    const whole = await upload(ALIKE, { w: ["c", "e"] }, options, { isPaired: true });
+    const whole = await upload(ALIKE, { w: ["c", "e"] }, options, { isGateUp: true });
     const bytes = matrixBytes(whole.weight("w").dtype, 2 * 3, COLUMNS);
     const cut = async (tensors: Record<string, TensorFixture>) => {
       const device = new BoundedDevice(new ReferenceDevice(), Math.ceil(bytes / 16) * 16);
       const specs = { w: Object.keys(tensors) };
-      return (await upload(tensors, specs, options, { device, isPaired: true })).weight("w");
+      return (await upload(tensors, specs, options, { device, isGateUp: true })).weight("w");
     };
     const [two, one] = [await cut(ALIKE), await cut(fused)];
     assertEquals(one.shards.map(({ begin, end }) => [begin, end]), [[0, 2], [2, 4]]);

@@ -16,14 +16,14 @@ const GATE_UP = { name: "gate_up", tensors: ["g", "u"], shapes: [[10, 8], [10, 8
 Deno.test("weightShape() counts rows of stacked tensors, and pairs those that belong together", () => {
   const qkv = { name: "qkv", tensors: ["q", "k"], shapes: [[12, 8], [4, 8]] };
   assertEquals(weightShape(qkv), { name: "qkv", numOutputs: 16, rowsPerOutput: 1, columns: 8 });
-  assertEquals(weightShape({ ...GATE_UP, isPaired: true }), {
+  assertEquals(weightShape({ ...GATE_UP, isGateUp: true }), {
     name: "gate_up",
     numOutputs: 10,
     rowsPerOutput: 2,
     columns: 8,
   });
-  const fused = { name: "gate_up", tensors: ["gu"], shapes: [[20, 8]], isPaired: true };
-  assertEquals(weightShape(fused), weightShape({ ...GATE_UP, isPaired: true }));
+  const fused = { name: "gate_up", tensors: ["gu"], shapes: [[20, 8]], isGateUp: true };
+  assertEquals(weightShape(fused), weightShape({ ...GATE_UP, isGateUp: true }));
   const odd = { ...fused, shapes: [[21, 8]] };
   assertThrows(() => weightShape(odd), Error, "gate_up has 21 rows, which are no pairs");
   const norm = { name: "norm", tensors: ["n"], shapes: [[36]] };
@@ -82,7 +82,7 @@ Deno.test("cutOutputs() refuses an output that cannot be bound, with the numbers
 });
 
 Deno.test("createWeight() names each part by its outputs and counts all of their bytes", async () => {
-  const spec = { ...GATE_UP, isPaired: true };
+  const spec = { ...GATE_UP, isGateUp: true };
   const device = new BoundedDevice(new ReferenceDevice(), 200);
   const weight = await createWeight(device, spec, "f16");
   assertEquals(

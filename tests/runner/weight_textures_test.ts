@@ -10,7 +10,7 @@ import { noise } from "../support/agreement.ts";
 
 /** 20 rows of 12, as outputs or as gates and ups. */
 const SPEC = { name: "w", tensors: ["w"], shapes: [[20, 12]] };
-const PAIRED = { name: "w", tensors: ["g", "u"], shapes: [[10, 12], [10, 12]], isPaired: true };
+const GATE_UP = { name: "w", tensors: ["g", "u"], shapes: [[10, 12], [10, 12]], isGateUp: true };
 
 /** The reference device with textures of so many texels a side, and the buffers freed on it. */
 function deviceWithTextures(maxTextureSide: number, tier: "software" | "baseline" = "software") {
@@ -57,7 +57,7 @@ Deno.test("asTextures() makes a texture of each part, with the rows behind its o
     ({ shards }) => shards[0]!.buffer,
   );
   const shards = [{ buffer: first!, begin: 0, end: 6 }, { buffer: second!, begin: 6, end: 10 }];
-  const held = await asTextures(device, PAIRED, { dtype: "f32", shards });
+  const held = await asTextures(device, GATE_UP, { dtype: "f32", shards });
   assertEquals(held.shards.map(({ begin, end }) => [begin, end]), [[0, 6], [6, 10]]);
   assertEquals(freed, [first, second]);
   [gates, ups].forEach((values, i) => {

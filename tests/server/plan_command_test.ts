@@ -49,7 +49,7 @@ Deno.test("planCommand() divides a device's memory as a start with the same flag
   const gpuMemoryBytes = 64 * 2 ** 20;
   const text = run("models/demo", "--gpu-memory-bytes", "64MiB", "--json");
   const { memory_bytes, division, dtypes } = JSON.parse(text);
-  const checkpoint = findModelSource("models/demo").openWeights();
+  const checkpoint = findModelSource("models/demo").openCheckpoint();
   const model = readModel("models/demo");
   const sources = weightSources(checkpoint, model.weights);
   checkpoint.close();

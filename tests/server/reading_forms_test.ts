@@ -3,7 +3,7 @@ import { StartupError } from "../../src/core/errors.ts";
 import type { ModelFiles, ModelTexts } from "../../src/core/model_json.ts";
 import { readingForms } from "../../src/server/reading_forms.ts";
 import { loadTextService } from "../../src/tokenizer/text_service.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 import { safetensorsFile, withModelDir } from "../weights/checkpoint_files.ts";
 import { DEMO_DIR } from "../support/demo_engine.ts";
 
@@ -22,7 +22,7 @@ function filesWith(fields: object, texts: Record<string, string> = {}): ModelTex
 function forms(
   settings: Parameters<typeof readingForms>[0],
   files: ModelFiles,
-  weights = () => openWeights(DEMO_DIR),
+  weights = () => openSafetensors(DEMO_DIR),
 ) {
   return readingForms(settings, { files, weights }, text);
 }
@@ -81,7 +81,7 @@ Deno.test("readingForms() takes a classifier's head of one label, and says that 
   const found: Promise<unknown>[] = [];
   for (const numLabels of [1, 2]) {
     withModelDir(headOf(numLabels), (dir) => {
-      found.push(forms(AUTO, files, () => openWeights(dir)));
+      found.push(forms(AUTO, files, () => openSafetensors(dir)));
     });
   }
   const embedding = { pooling: "last", isNormalized: true, size: SIZE } as const;

@@ -15,7 +15,7 @@ import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
 import { kvMemory, poolGroups } from "../../src/runner/kv_memory.ts";
-import { weightsOf } from "../../src/runner/load_model.ts";
+import { checkpointOf } from "../../src/runner/load_model.ts";
 import { shortContext } from "../../src/runner/long_rows.ts";
 import { kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
@@ -119,7 +119,7 @@ export async function demoInputs(
   const source = findModelSource(config.modelDir);
   const read = readModel(source.configFiles());
   const model = caches === undefined ? read : { ...read, caches };
-  const checkpoint = weightsOf(model, source.openWeights());
+  const checkpoint = checkpointOf(model, source.openCheckpoint());
   const { quantization } = config;
   const upload = quantization === undefined ? {} : { quantization };
   const weights = await uploadWeights(device, checkpoint, model.weights, upload);

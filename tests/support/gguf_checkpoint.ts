@@ -1,5 +1,5 @@
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 import {
   GGUF_TYPE,
   ggufFile,
@@ -29,7 +29,7 @@ export function toGguf(
   const config = JSON.parse(Deno.readTextFileSync(`${dir}/config.json`));
   const { num_attention_heads: numHeads, num_key_value_heads: numKvHeads } = config;
   const headDim = config.head_dim ?? config.hidden_size / numHeads;
-  const weights = openWeights(dir);
+  const weights = openSafetensors(dir);
   const tensors: Record<string, GgufTensorData> = {};
   for (const name of weights.names()) {
     const { dtype, shape, numElements } = weights.tensor(name);

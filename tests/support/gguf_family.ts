@@ -1,6 +1,6 @@
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
-import type { Weights } from "../../src/weights/weights.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
+import type { Checkpoint } from "../../src/weights/checkpoint.ts";
 import {
   GGUF_TYPE,
   ggufFile,
@@ -96,7 +96,7 @@ export function familyGguf(
 ): Uint8Array<ArrayBuffer> {
   const config: Config = JSON.parse(Deno.readTextFileSync(`${dir}/config.json`));
   const converter = CONVERTERS[String(config["model_type"])]!;
-  const weights = openWeights(dir);
+  const weights = openSafetensors(dir);
   const names = weights.names();
   const isBehind = names.some((name) => name.includes("post_feedforward_layernorm"));
   const tensors: Record<string, GgufTensorData> = {};
@@ -149,7 +149,7 @@ const SINKS = "blk.$1.attn_sinks.weight";
 
 /** The experts of each layer, one tensor of gates, one of ups and one of outputs. */
 function expertTensors(
-  weights: Weights,
+  weights: Checkpoint,
   read: (name: string) => Float32Array,
 ): Record<string, GgufTensorData> {
   const found: Record<string, GgufTensorData> = {};

@@ -1,5 +1,5 @@
 import { modelFile } from "../../src/core/model_json.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 import { DEMO_DIR } from "./demo_engine.ts";
 import { readTensor } from "./read_tensor.ts";
 
@@ -47,7 +47,7 @@ export function writeEditedDemo(dir: string, editOf: (name: string) => Edit | un
   const file = Deno.readFileSync(modelFile(DEMO_DIR, "model.safetensors"));
   const dataStart = 8 + Number(new DataView(file.buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(file.subarray(8, dataStart)));
-  const weights = openWeights(DEMO_DIR);
+  const weights = openSafetensors(DEMO_DIR);
   for (const name of weights.names()) {
     const edit = editOf(name);
     if (edit === undefined) continue;

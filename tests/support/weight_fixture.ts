@@ -1,9 +1,9 @@
 import { assert } from "@std/assert";
 import {
-  type BlockDtype,
   type IntDtype,
   isBlocks,
   isQuantized,
+  type QuantBlockDtype,
   quantizedFormat,
   quantizedLayout,
   type WeightDtype,
@@ -22,7 +22,7 @@ export const WEIGHT_DTYPES: readonly WeightDtype[] = [
 ];
 
 /** Those whose rows are whole blocks of 256. */
-export const BLOCK_DTYPES: readonly BlockDtype[] = ["q4_k", "q6_k"];
+export const BLOCK_DTYPES: readonly QuantBlockDtype[] = ["q4_k", "q6_k"];
 
 /**
  * A matrix of weights in [-1, 1] as it lies in device memory, every code and sign of scale in it.
@@ -61,7 +61,7 @@ function quantizedFixture(
 }
 
 /** Random codes and scales; units of either sign, some of them 0 or subnormal. */
-function blockFixture(dtype: BlockDtype, rows: number, columns: number): Uint32Array {
+function blockFixture(dtype: QuantBlockDtype, rows: number, columns: number): Uint32Array {
   const { scaleWord, scaleRowWords, words } = quantizedLayout(dtype, rows, columns);
   const matrix = Uint32Array.from(noise(words, 2, 2 ** 31), (value) => value + 2 ** 31);
   const halves = new Float16Array(matrix.buffer);

@@ -1,7 +1,7 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { modelFingerprint } from "../../src/weights/fingerprint.ts";
 import type { Quantization } from "../../src/core/weight_format.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 import { safetensorsFile, withModelDir } from "./checkpoint_files.ts";
 
 function fingerprint(
@@ -14,7 +14,7 @@ function fingerprint(
   let result = "";
   const tensor = { dtype, shape: [data.byteLength / 2], bytes: data };
   withModelDir({ "model.safetensors": safetensorsFile({ [name]: tensor }) }, (dir) => {
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     result = modelFingerprint(config, weights, quantization);
     weights.close();
   });

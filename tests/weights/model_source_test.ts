@@ -51,7 +51,7 @@ Deno.test("a GGUF file has config, sampling defaults, tokenizer and weights", ()
     assertEquals(loadGenerationConfig(files), { eosTokenIds: [258], topK: 5 });
     const tokenizer = loadTokenizer(files);
     assertEquals([tokenizer.vocabSize, tokenizer.eosTokenIds], [259, [258]]);
-    const weights = source.openWeights();
+    const weights = source.openCheckpoint();
     assertEquals(weights.tensor("model.embed_tokens.weight").shape, [259, 32]);
     weights.close();
     // Without the tokenizer's files a tokenizer is refused by the file's name.

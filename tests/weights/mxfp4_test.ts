@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
 import { decodeMxfp4, mxfp4Groups } from "../../src/weights/mxfp4.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 import { readTensor } from "../support/read_tensor.ts";
 import { safetensorsFile, type TensorFixture, withModelDir } from "./checkpoint_files.ts";
 
@@ -38,10 +38,10 @@ Deno.test("mxfp4Groups() loses nothing, and leaves scales that are no f16", () =
   }
 });
 
-Deno.test("openWeights() reads blocks and scales as one tensor", () => {
+Deno.test("openSafetensors() reads blocks and scales as one tensor", () => {
   const file = safetensorsFile({ "a.w_blocks": BLOCKS, "a.w_scales": SCALES });
   withModelDir({ "model.safetensors": file }, (dir) => {
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     assertEquals(weights.names(), ["a.w"]);
     const { dtype, shape, bytes, blocks } = weights.tensor("a.w");
     assertEquals([dtype, shape, bytes], ["F32", [1, 2, 32], 256]);
@@ -61,10 +61,10 @@ Deno.test("openWeights() reads blocks and scales as one tensor", () => {
   });
 });
 
-Deno.test("openWeights() refuses parts of MXFP4 that do not belong together, and other bytes", () => {
+Deno.test("openSafetensors() refuses parts of MXFP4 that do not belong together, and other bytes", () => {
   const refused = (tensors: Record<string, TensorFixture>, message: string) =>
     withModelDir({ "model.safetensors": safetensorsFile(tensors) }, (dir) => {
-      assertThrows(() => openWeights(dir), StartupError, message);
+      assertThrows(() => openSafetensors(dir), StartupError, message);
     });
   refused({ "a.w_blocks": BLOCKS }, 'there is no "a.w_scales"');
   refused({ "a.w_scales": SCALES }, 'there is no "a.w_blocks"');

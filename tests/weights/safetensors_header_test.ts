@@ -4,7 +4,7 @@ import { StartupError } from "../../src/core/errors.ts";
 import { headerBytes, parseHeader } from "../../src/weights/safetensors_header.ts";
 import { rawFile } from "./checkpoint_files.ts";
 
-/** Parses a whole file in memory as `openWeights` does. */
+/** Parses a whole file in memory as `openSafetensors` does. */
 function parseFile(file: Uint8Array) {
   const length = headerBytes(file.subarray(0, 8), file.byteLength, "w.safetensors");
   return parseHeader(file.subarray(8, 8 + length), file.byteLength, "w.safetensors");

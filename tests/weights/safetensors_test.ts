@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { StartupError } from "../../src/core/errors.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 import { readTensor } from "../support/read_tensor.ts";
 import { safetensorsFile, type TensorFixture, withModelDir } from "./checkpoint_files.ts";
 
@@ -21,9 +21,9 @@ const SHARDED = {
   }),
 };
 
-Deno.test("openWeights() reads a single file", () => {
+Deno.test("openSafetensors() reads a single file", () => {
   withModelDir({ "model.safetensors": safetensorsFile({ a: A, b: B }) }, (dir) => {
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     assertEquals(weights.names(), ["a", "b"]);
     assertEquals(weights.tensor("b").shape, [3]);
     assertEquals(readTensor(weights, "a"), A.bytes);
@@ -32,7 +32,7 @@ Deno.test("openWeights() reads a single file", () => {
   });
 });
 
-Deno.test("openWeights() gives tensors that were saved without a head the names they have with one", () => {
+Deno.test("openSafetensors() gives tensors that were saved without a head the names they have with one", () => {
   const files = {
     "embed_tokens.weight": A,
     "layers.0.x": B,
@@ -40,7 +40,7 @@ Deno.test("openWeights() gives tensors that were saved without a head the names 
     "lm_head.weight": A,
   };
   withModelDir({ "model.safetensors": safetensorsFile(files) }, (dir) => {
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     assertEquals(weights.names(), [
       ...["model.embed_tokens.weight", "model.layers.0.x", "score.weight", "lm_head.weight"],
     ]);
@@ -50,9 +50,9 @@ Deno.test("openWeights() gives tensors that were saved without a head the names 
   });
 });
 
-Deno.test("openWeights() reads shards and takes from each only what the index says", () => {
+Deno.test("openSafetensors() reads shards and takes from each only what the index says", () => {
   withModelDir(SHARDED, (dir) => {
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     assertEquals(weights.names(), ["a", "b"]);
     assertThrows(() => weights.tensor("spare"), StartupError, 'no tensor "spare"');
     assertEquals(readTensor(weights, "b"), B.bytes);
@@ -61,30 +61,30 @@ Deno.test("openWeights() reads shards and takes from each only what the index sa
   });
 });
 
-Deno.test("openWeights() refuses an index that places a tensor in the wrong shard", () => {
+Deno.test("openSafetensors() refuses an index that places a tensor in the wrong shard", () => {
   const wrong = JSON.stringify({ weight_map: { a: "m-1.safetensors", b: "m-1.safetensors" } });
   withModelDir({ ...SHARDED, "model.safetensors.index.json": wrong }, (dir) => {
-    assertThrows(() => openWeights(dir), StartupError, 'm-1.safetensors lacks tensor "b"');
+    assertThrows(() => openSafetensors(dir), StartupError, 'm-1.safetensors lacks tensor "b"');
   });
 });
 
-Deno.test("openWeights() names the broken shard", () => {
+Deno.test("openSafetensors() names the broken shard", () => {
   const cut = SHARDED["m-2.safetensors"].subarray(0, -1);
   withModelDir({ ...SHARDED, "m-2.safetensors": cut }, (dir) => {
-    assertThrows(() => openWeights(dir), StartupError, 'm-2.safetensors: tensor "spare"');
+    assertThrows(() => openSafetensors(dir), StartupError, 'm-2.safetensors: tensor "spare"');
   });
 });
 
-Deno.test("openWeights() refuses a directory in the file's place", () => {
+Deno.test("openSafetensors() refuses a directory in the file's place", () => {
   withModelDir({}, (dir) => {
     Deno.mkdirSync(`${dir}/model.safetensors`);
-    assertThrows(() => openWeights(dir), StartupError, "model.safetensors");
+    assertThrows(() => openSafetensors(dir), StartupError, "model.safetensors");
   });
 });
 
-Deno.test("Weights.readRange() reads any part, and refuses any other", () => {
+Deno.test("Checkpoint.readRange() reads any part, and refuses any other", () => {
   withModelDir({ "model.safetensors": safetensorsFile({ b: B, a: A }) }, (dir) => {
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     for (let begin = 0; begin <= 16; begin++) {
       for (let end = begin; end <= 16; end++) {
         const part = new Uint8Array(end - begin);
@@ -99,9 +99,9 @@ Deno.test("Weights.readRange() reads any part, and refuses any other", () => {
   });
 });
 
-Deno.test("Weights.readRange() fills exactly the array it is given", () => {
+Deno.test("Checkpoint.readRange() fills exactly the array it is given", () => {
   withModelDir({ "model.safetensors": safetensorsFile({ a: A }) }, (dir) => {
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     const into = new Uint8Array(18).fill(7);
     weights.readRange("a", 0, into.subarray(1, 17));
     assertEquals(into, Uint8Array.of(7, ...A.bytes, 7));
@@ -111,9 +111,9 @@ Deno.test("Weights.readRange() fills exactly the array it is given", () => {
   });
 });
 
-Deno.test("Weights.readRange() reports a file cut short after it was opened", () => {
+Deno.test("Checkpoint.readRange() reports a file cut short after it was opened", () => {
   withModelDir({ "model.safetensors": safetensorsFile({ a: A }) }, (dir) => {
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     const path = `${dir}/model.safetensors`;
     Deno.truncateSync(path, Deno.statSync(path).size - 4);
     assertThrows(() => readTensor(weights, "a"), StartupError, "it has been cut short");
@@ -121,17 +121,17 @@ Deno.test("Weights.readRange() reports a file cut short after it was opened", ()
   });
 });
 
-Deno.test("Weights.close() is idempotent and ends reading", () => {
+Deno.test("Checkpoint.close() is idempotent and ends reading", () => {
   withModelDir({ "model.safetensors": safetensorsFile({ a: A }) }, (dir) => {
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     weights.close();
     weights.close();
     assertThrows(() => readTensor(weights, "a"), InvariantError);
   });
 });
 
-Deno.test("openWeights() finds the bundled model's 2,755,008 parameters", () => {
-  const weights = openWeights(DEMO);
+Deno.test("openSafetensors() finds the bundled model's 2,755,008 parameters", () => {
+  const weights = openSafetensors(DEMO);
   const tensors = weights.names().map((name) => weights.tensor(name));
   assertEquals(tensors.reduce((total, tensor) => total + tensor.numElements, 0), 2_755_008);
   assertEquals(weights.tensor("model.embed_tokens.weight").shape, [2048, 192]);

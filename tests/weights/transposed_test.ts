@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../src/weights/safetensors.ts";
 import { transposed } from "../../src/weights/transposed.ts";
 import { readTensor } from "../support/read_tensor.ts";
 import { safetensorsFile, withModelDir } from "./checkpoint_files.ts";
@@ -13,7 +13,7 @@ Deno.test("transposed() exchanges the last two dimensions, whatever is read of t
     s: { dtype: "F32", shape: [matrices * rows, columns], bytes: new Uint8Array(f32.buffer) },
   });
   withModelDir({ "model.safetensors": file }, (dir) => {
-    const weights = transposed(openWeights(dir));
+    const weights = transposed(openSafetensors(dir));
     assertEquals(weights.tensor("h").shape, [2, 4, 3]);
     assertEquals(weights.tensor("s").shape, [4, 6]);
     const whole = readTensor(weights, "h");

@@ -9,8 +9,8 @@ export interface PrefixCacheOptions {
   /** Default: `lru`. */
   readonly policy?: EvictionPolicyName;
   /**
-   * Tokens at the end of a path that delay no first token much where they are computed again; only
-   * the policy `tail-lru` uses it. Default: 512.
+   * Tokens of a tail as the policy `tail-lru` means it, which alone uses it: the end of a path,
+   * which delays no first token much where it is computed again. Default: 512.
    */
   readonly numTailTokens?: number;
   /** Never finds anything, and stores all the same: for tests and benchmarks. Default: false. */

@@ -1,4 +1,8 @@
-import { BLOCK_SIZE, type BlockDtype, quantizedLayout } from "../../core/weight_format.ts";
+import {
+  QUANT_BLOCK_SIZE,
+  type QuantBlockDtype,
+  quantizedLayout,
+} from "../../core/weight_format.ts";
 import type { PackedRows } from "../pack_rows.ts";
 import { halfAt } from "./block.ts";
 
@@ -29,7 +33,7 @@ interface BlockKind {
   readonly pack: PackBlock;
 }
 
-const KINDS: Readonly<Record<BlockDtype, BlockKind>> = {
+const KINDS: Readonly<Record<QuantBlockDtype, BlockKind>> = {
   q4_k: { bytes: 144, unitsAt: [0, 2], pack: packQ4_K },
   q6_k: { bytes: 210, unitsAt: [208], pack: packQ6_K },
 };
@@ -37,7 +41,7 @@ const KINDS: Readonly<Record<BlockDtype, BlockKind>> = {
 /** The first unit that is no finite number, and in which block. */
 export function findUnsoundUnit(
   bytes: Uint8Array,
-  dtype: BlockDtype,
+  dtype: QuantBlockDtype,
 ): { readonly unit: number; readonly block: number } | undefined {
   const { bytes: blockBytes, unitsAt } = KINDS[dtype];
   for (let at = 0; at < bytes.byteLength; at += blockBytes) {
@@ -55,9 +59,9 @@ export function findUnsoundUnit(
  *
  * Costs about 1 ns per weight.
  */
-export function packBlocks(bytes: Uint8Array, columns: number, dtype: BlockDtype): PackedRows {
+export function packBlocks(bytes: Uint8Array, columns: number, dtype: QuantBlockDtype): PackedRows {
   const { bytes: blockBytes, pack } = KINDS[dtype];
-  const numBlocks = columns / BLOCK_SIZE;
+  const numBlocks = columns / QUANT_BLOCK_SIZE;
   const numRows = bytes.byteLength / (numBlocks * blockBytes);
   const { rowWords, scaleRowWords } = quantizedLayout(dtype, numRows, columns);
   const codes = new Uint32Array(numRows * rowWords);

@@ -3,7 +3,7 @@ import { writeGguf } from "../../../bench/peers/gguf_writer.ts";
 import { randomCheckpoint } from "../../../bench/peers/random_checkpoint.ts";
 import { writeSafetensors } from "../../../bench/peers/safetensors_writer.ts";
 import { findShape, shapeModel, shapeSizes } from "../../../bench/shapes.ts";
-import { openWeights } from "../../../src/weights/safetensors.ts";
+import { openSafetensors } from "../../../src/weights/safetensors.ts";
 import { readTensor } from "../../support/read_tensor.ts";
 
 const SHAPE = findShape("tiny");
@@ -88,7 +88,7 @@ Deno.test("writeSafetensors() writes what Quire reads", () =>
   inTempDir(async (dir) => {
     await writeSafetensors(dir, SHAPE, TENSORS);
     assertEquals(JSON.parse(await Deno.readTextFile(`${dir}/config.json`)), SHAPE.config);
-    const weights = openWeights(dir);
+    const weights = openSafetensors(dir);
     for (const { name, shape, values } of TENSORS) {
       assertEquals(weights.tensor(name).shape, shape, name);
       assertEquals(new Uint16Array(readTensor(weights, name).buffer), values(), name);

@@ -32,7 +32,9 @@ Deno.test("PinnedPrefixes keeps what is pinned from eviction, until it is unpinn
   assert(blocks.tryAdmit(1, tokensOf(90, 12)));
   assertEquals(blocks.numTokensCached(tokensOf(0, 8)), 4, "the pinned blocks are still found");
   blocks.free(1);
+  assertEquals([pins.numBlocks, pins.numTokens], [2, 4]);
   assertEquals([pins.remove("system"), pins.remove("system"), pins.numBlocks], [true, false, 0]);
+  assertEquals(pins.numTokens, 0);
   blocks.checkIntegrity();
   assert(blocks.tryAdmit(1, tokensOf(90, 16)));
 });
@@ -54,7 +56,7 @@ Deno.test("PinnedPrefixes refuses with the numbers what exceeds the cap, and cha
   assertEquals([blocks.numFree, blocks.numIdle, pins.numBlocks], before);
   blocks.checkIntegrity();
   assertEquals(pins.pin("a", "", tokensOf(0, 8)), 4, "in place of what the name held");
-  assertEquals(pins.numBlocks, 4);
+  assertEquals([pins.numBlocks, pins.numTokens], [4, 8]);
 });
 
 Deno.test("PinnedPrefixes pins nothing where nothing is cached", () => {

@@ -32,7 +32,7 @@ async function load(path: string): Promise<boolean> {
     const model = readModel(files);
     loadGenerationConfig(files);
     loadTokenizer(files);
-    const weights = source.openWeights();
+    const weights = source.openCheckpoint();
     try {
       await uploadWeights(
         new ReferenceDevice(),

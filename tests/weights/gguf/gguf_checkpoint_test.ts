@@ -4,7 +4,7 @@ import { StartupError } from "../../../src/core/errors.ts";
 import { quantizedDtype } from "../../../src/core/weight_format.ts";
 import { decodeToF32 } from "../../../src/weights/dtypes.ts";
 import { modelFingerprint } from "../../../src/weights/fingerprint.ts";
-import { openGgufWeights } from "../../../src/weights/gguf/gguf_weights.ts";
+import { openGgufCheckpoint } from "../../../src/weights/gguf/gguf_checkpoint.ts";
 import { blockValues } from "../../../kernels/weights/block_values.ts";
 import {
   type BlockType,
@@ -12,7 +12,7 @@ import {
   TENSOR_TYPES,
   tensorType,
 } from "../../../src/weights/gguf/tensor_types.ts";
-import type { Weights } from "../../../src/weights/weights.ts";
+import type { Checkpoint } from "../../../src/weights/checkpoint.ts";
 import { GGUF_TYPE, ggufFile, type GgufTensorData } from "../../support/gguf_writer.ts";
 import { readTensor } from "../../support/read_tensor.ts";
 import { runs } from "../../support/runs.ts";
@@ -27,9 +27,9 @@ import {
   smallTensors,
 } from "./small_gguf.ts";
 
-function withWeights(bytes: Uint8Array, body: (weights: Weights) => void): void {
+function withWeights(bytes: Uint8Array, body: (weights: Checkpoint) => void): void {
   withModelDir({ "a.gguf": bytes }, (dir) => {
-    const weights = openGgufWeights(`${dir}/a.gguf`);
+    const weights = openGgufCheckpoint(`${dir}/a.gguf`);
     try {
       body(weights);
     } finally {
@@ -39,7 +39,7 @@ function withWeights(bytes: Uint8Array, body: (weights: Weights) => void): void 
 }
 
 /** All numbers of a tensor. */
-function numbersOf(weights: Weights, name: string): number[] {
+function numbersOf(weights: Checkpoint, name: string): number[] {
   const { dtype, numElements } = weights.tensor(name);
   const values = new Float32Array(numElements);
   decodeToF32(dtype, readTensor(weights, name), values);

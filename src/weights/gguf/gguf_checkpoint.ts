@@ -1,16 +1,16 @@
 import { invariant } from "../../base/invariant.ts";
 import { StartupError } from "../../core/errors.ts";
-import { type BlockDtype, type IntDtype, quantizedDtype } from "../../core/weight_format.ts";
+import { type IntDtype, type QuantBlockDtype, quantizedDtype } from "../../core/weight_format.ts";
 import { decodeToF32, DTYPE_BYTES } from "../dtypes.ts";
 import { readFully } from "../file_ranges.ts";
 import type { PackedRows, QuantizedGroups } from "../pack_rows.ts";
 import {
-  type BlockFormat,
+  type Checkpoint,
+  type QuantBlockFormat,
   requireRange,
   type RowRange,
   type TensorInfo,
-  type Weights,
-} from "../weights.ts";
+} from "../checkpoint.ts";
 import { type GgufFile, type LocatedTensor, openGguf } from "./gguf_file.ts";
 import { findUnsoundUnit, packBlocks } from "./pack_blocks.ts";
 import { hasStoredGroups, storedGroups } from "./stored_groups.ts";
@@ -23,10 +23,10 @@ import { type BlockType, dequantize } from "./tensor_types.ts";
  *
  * @throws {StartupError} as `openGguf`, and for an architecture that is not known.
  */
-export function openGgufWeights(path: string): Weights {
+export function openGgufCheckpoint(path: string): Checkpoint {
   const gguf = openGguf(path);
   try {
-    return new GgufWeights(gguf);
+    return new GgufCheckpoint(gguf);
   } catch (error) {
     gguf.close();
     throw error;
@@ -37,7 +37,7 @@ export function openGgufWeights(path: string): Weights {
  * Tensors of a GGUF file. Those in quantized blocks are read as f32, dequantized piece by piece as
  * they are asked for; nothing is kept in memory but headers.
  */
-class GgufWeights implements Weights {
+class GgufCheckpoint implements Checkpoint {
   readonly #gguf: GgufFile;
   readonly #tensors: ReadonlyMap<string, { readonly info: TensorInfo; readonly view: TensorView }>;
   #open = true;
@@ -101,7 +101,7 @@ class GgufWeights implements Weights {
     throw this.#notFinite(name, groups!.scales[at]!, begin + Math.floor(at / groupsPerRow));
   }
 
-  readBlocks(name: string, { begin, end }: RowRange, dtype: BlockDtype): PackedRows {
+  readBlocks(name: string, { begin, end }: RowRange, dtype: QuantBlockDtype): PackedRows {
     invariant(this.#open, "weights are read after close()");
     const { info, view } = this.#locate(name);
     invariant(info.blocks?.kept === dtype, `${name} is ${info.blocks?.name}, not kept as ${dtype}`);
@@ -149,7 +149,7 @@ function infoOf(name: string, { tensor, addend }: TensorView): TensorInfo {
   });
 }
 
-function blockFormat({ name, kept, nearest }: BlockType): BlockFormat {
+function blockFormat({ name, kept, nearest }: BlockType): QuantBlockFormat {
   return kept === undefined ? { name, nearest } : { name, kept, nearest };
 }
 

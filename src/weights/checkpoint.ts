@@ -1,4 +1,9 @@
-import type { BlockDtype, IntDtype, Quantization, QuantizedDtype } from "../core/weight_format.ts";
+import type {
+  IntDtype,
+  QuantBlockDtype,
+  Quantization,
+  QuantizedDtype,
+} from "../core/weight_format.ts";
 import type { TensorDtype } from "./dtypes.ts";
 import type { PackedRows, QuantizedGroups } from "./pack_rows.ts";
 
@@ -13,11 +18,11 @@ export interface TensorInfo {
   /** Size of the elements as they are read: `numElements` times the size of one. */
   readonly bytes: number;
   /** Absent for a tensor that the file has as plain numbers. */
-  readonly blocks?: BlockFormat;
+  readonly blocks?: QuantBlockFormat;
 }
 
 /** How a file has a tensor that it holds in quantized blocks. */
-export interface BlockFormat {
+export interface QuantBlockFormat {
   /** The format's name for messages, such as `Q4_K`. */
   readonly name: string;
   /** The format of device memory that holds the blocks of a matrix with all their bits, if any. */
@@ -53,7 +58,7 @@ export interface RowRange {
  * An open checkpoint: its tensors, by the names that Hugging Face checkpoints give them, and their
  * bytes on request. Owns its files until `close()`; nothing is kept in memory but headers.
  */
-export interface Weights {
+export interface Checkpoint {
   /** Names of all tensors, in the order of their files. */
   names(): string[];
   /** @throws {StartupError} when the checkpoint has no such tensor. */
@@ -81,7 +86,7 @@ export interface Weights {
    *
    * @throws {StartupError} as `readGroups`.
    */
-  readBlocks(name: string, rows: RowRange, dtype: BlockDtype): PackedRows;
+  readBlocks(name: string, rows: RowRange, dtype: QuantBlockDtype): PackedRows;
   /** Closes the files; idempotent. */
   close(): void;
 }
