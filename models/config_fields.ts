@@ -82,7 +82,7 @@ export function decoderSizes(fields: z.output<typeof DecoderJson>, file: string)
     maxPositionEmbeddings: fields.max_position_embeddings,
     rmsNormEps: fields.rms_norm_eps,
     // A checkpoint without a head of its own generates nothing: any head does.
-    tieWordEmbeddings: fields.tie_word_embeddings || isHeadless(fields.architectures),
+    tieWordEmbeddings: fields.tie_word_embeddings || lacksLmHead(fields.architectures),
   };
 }
 
@@ -90,7 +90,7 @@ export function decoderSizes(fields: z.output<typeof DecoderJson>, file: string)
  * Whether the checkpoint of these architectures has no output projection: `Qwen3Model`, which only
  * embeds, and `Qwen3ForSequenceClassification`, which only scores.
  */
-export function isHeadless(architectures: readonly string[] | null | undefined): boolean {
+export function lacksLmHead(architectures: readonly string[] | null | undefined): boolean {
   const [name] = architectures ?? [];
   return name !== undefined && /^(?!.*LMHead)\w+(Model|ForSequenceClassification)$/.test(name);
 }

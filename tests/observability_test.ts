@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { parse } from "yaml";
 import { z } from "zod";
 import { SERVE_FLAGS } from "../src/core/config.ts";
-import { ServingMetrics } from "../src/http/serving_metrics.ts";
+import { ServingMetrics } from "../src/http/metrics/serving_metrics.ts";
 import { FakeEngine } from "./http/fake_engine.ts";
 
 const FOLDER = new URL("../docs/observability/", import.meta.url);

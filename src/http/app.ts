@@ -3,22 +3,22 @@ import { type Context, type Handler, Hono, type MiddlewareHandler } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { RequestError } from "../core/errors.ts";
-import { kvCheckRoute, kvCurveRoute, resetPrefixCacheRoute } from "./admin_route.ts";
-import { type Access, createGates, type Gates } from "./access.ts";
-import { chatRoute } from "./chat_route.ts";
-import { completionsRoute } from "./completions_route.ts";
-import { docsRoute } from "./docs_route.ts";
-import { embeddingsRoute } from "./embeddings_route.ts";
+import { kvCheckRoute, kvCurveRoute, resetPrefixCacheRoute } from "./admin/admin_route.ts";
+import { type Access, createGates, type Gates } from "./access/access.ts";
+import { chatRoute } from "./openai/chat_route.ts";
+import { completionsRoute } from "./openai/completions_route.ts";
+import { docsRoute } from "./openapi/docs_route.ts";
+import { embeddingsRoute } from "./openai/embeddings_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
 import { healthRoute, liveRoute, metricsRoute, versionRoute } from "./health_route.ts";
-import { requireAllowedHost } from "./host_rules.ts";
+import { requireAllowedHost } from "./access/host_rules.ts";
 import { countTokensRoute, messagesRoute } from "./messages/messages_route.ts";
-import { kvPlanRoute } from "./kv_plan_route.ts";
-import { kvEventsRoute } from "./kv_events_route.ts";
-import { kvLogRoute } from "./kv_log_route.ts";
-import { kvResizeRoute } from "./kv_resize_route.ts";
+import { kvPlanRoute } from "./admin/kv_plan_route.ts";
+import { kvEventsRoute } from "./admin/kv_events_route.ts";
+import { kvLogRoute } from "./admin/kv_log_route.ts";
+import { kvResizeRoute } from "./admin/kv_resize_route.ts";
 import { abortRequestRoute, machinePathRoute, machineRoute } from "./machine/machine_route.ts";
-import { modelRoute, modelsRoute } from "./models_route.ts";
+import { modelRoute, modelsRoute } from "./openai/models_route.ts";
 import { ollamaEmbeddingRoute, ollamaEmbedRoute } from "./ollama/ollama_embed.ts";
 import {
   ollamaPsRoute,
@@ -27,22 +27,22 @@ import {
   ollamaVersionRoute,
 } from "./ollama/ollama_models.ts";
 import { ollamaChatRoute, ollamaGenerateRoute } from "./ollama/ollama_route.ts";
-import { openApiRoute } from "./openapi_route.ts";
-import { allowOrigins, refuseForeignOrigins } from "./origin_rules.ts";
-import { pinRoute, unpinRoute } from "./pin_route.ts";
-import { requestTraceRoute } from "./request_trace_route.ts";
-import { applyTemplateRoute, renderRoute } from "./render_route.ts";
-import { rerankRoute } from "./rerank_route.ts";
+import { openApiRoute } from "./openapi/openapi_route.ts";
+import { allowOrigins, refuseForeignOrigins } from "./access/origin_rules.ts";
+import { pinRoute, unpinRoute } from "./admin/pin_route.ts";
+import { requestTraceRoute } from "./admin/request_trace_route.ts";
+import { applyTemplateRoute, renderRoute } from "./openai/render_route.ts";
+import { rerankRoute } from "./openai/rerank_route.ts";
 import { propsRoute, slotsRoute } from "./props_route.ts";
-import { boundBodies } from "./request_body.ts";
-import { requirePlainTarget } from "./request_target.ts";
+import { boundBodies } from "./body/request_body.ts";
+import { requirePlainTarget } from "./access/request_target.ts";
 import {
   inputTokensRoute,
   responsesRoute,
   storedResponseRoute,
 } from "./responses/responses_route.ts";
 import type { Services } from "./services.ts";
-import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
+import { detokenizeRoute, tokenizeRoute } from "./openai/tokenize_route.ts";
 import { indexRoute, windowRoute } from "./window_route.ts";
 
 /** A route: method and path, who may call it, and its handler. */

@@ -7,10 +7,10 @@ import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { Pooling } from "../core/prompt_readout.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { ToolDefinition, ToolParser } from "../core/tool_parser.ts";
-import type { KeyRules } from "./key_rules.ts";
-import type { BodyLimits } from "./request_body.ts";
-import type { ThinkingMarks } from "./thinking_parser.ts";
-import type { ServingMetrics } from "./serving_metrics.ts";
+import type { KeyRules } from "./access/key_rules.ts";
+import type { BodyLimits } from "./body/request_body.ts";
+import type { ThinkingMarks } from "./chat/thinking_parser.ts";
+import type { ServingMetrics } from "./metrics/serving_metrics.ts";
 import type { StopStringPort, TextPort } from "./text_port.ts";
 
 /** Compiles what answers have to match, for the served model's vocabulary. */
@@ -85,7 +85,7 @@ export interface ServedModel {
   /** How it ranks documents; absent for a model that does not. */
   readonly rerank?: RerankForm;
   /** Whether it has no output projection, so that nothing can be generated; default: it has. */
-  readonly isHeadless?: boolean;
+  readonly lacksLmHead?: boolean;
   /** Its chat template; absent where it has none. */
   readonly chatTemplate?: string;
   /** Variables about thinking that its chat template reads. */
@@ -102,9 +102,9 @@ export interface AccessRules {
   readonly keyRules?: ReadonlyMap<string, KeyRules>;
   /** Address the server listens on; a loopback address turns the check of the Host header on. */
   readonly hostname: string;
-  /** Names in the Host header beside local ones (`host_rules.ts`); any turn the check on. */
+  /** Names in the Host header beside local ones (`access/host_rules.ts`); any turn the check on. */
   readonly allowedHosts?: readonly string[];
-  /** Origins whose pages may call, beside local ones and the server's own (`origin_rules.ts`). */
+  /** Origins whose pages may call, beside local and own ones (`access/origin_rules.ts`). */
   readonly corsOrigins?: readonly string[];
   /** Who may read `/metrics`; default: `key`. */
   readonly metrics?: MetricsAccess;
@@ -171,7 +171,7 @@ export interface Services {
   readonly createStopStrings: (stops: readonly string[]) => StopStringPort;
   readonly model: ServedModel;
   readonly access: AccessRules;
-  /** Secret of this deployment under which cache scopes are named (`cache_scope.ts`). */
+  /** Secret of this deployment under which cache scopes are named (`access/cache_scope.ts`). */
   readonly cacheSecret: Uint8Array;
   readonly limits: RequestLimits;
   readonly metrics: ServingMetrics;
@@ -183,7 +183,7 @@ export interface Services {
   readonly log: Logger;
   /** Version of this program. */
   readonly version: string;
-  /** A seed for a request that brings none: a non-negative safe integer (`seed_source.ts`). */
+  /** For a request without a seed: a non-negative safe integer (`fields/seed_source.ts`). */
   readonly nextSeed: () => number;
   /** Monotonic time in ms. */
   readonly now: () => number;

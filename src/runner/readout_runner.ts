@@ -114,7 +114,11 @@ export class ReadoutRunner {
     for (let at = 0; at < scores.length; at += maxSeqs) {
       const some = scores.slice(at, at + maxSeqs);
       device.write(step, 0, scoreWords(some));
-      const dims = { ...NO_WORK, numSamples: some.length, numLogprobDraws: some.length };
+      const dims: StepDims = {
+        ...NO_WORK,
+        numDraws: some.length,
+        numLogprobDraws: some.length,
+      };
       const read = { buffer: sampled, bytes: sampledBytes(some.length) };
       const words = await device.run(program, dims, read);
       some.forEach((one, i) => {
@@ -144,7 +148,7 @@ export class ReadoutRunner {
       if (pooling.before !== undefined) before.set(pooling.before, i * E);
     });
     device.write(pooled, 0, new Uint32Array(before.buffer));
-    const dims = { ...NO_WORK, numTokens, numPoolings: poolings.length };
+    const dims: StepDims & PoolDims = { ...NO_WORK, numTokens, numPoolings: poolings.length };
     // All sums may be more than a run reads back.
     await device.run(program, dims, { buffer: pooled, bytes: 4 });
     const sums = await this.#readSums(poolings.length);

@@ -2,7 +2,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:ht
 import type { Socket } from "node:net";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import { errorBody } from "../http/error_response.ts";
-import { checkHost, checkTarget } from "../http/request_target.ts";
+import { checkHost, checkTarget } from "../http/access/request_target.ts";
 
 /** Why a request is refused before anything else reads its URL; undefined for a plain one. */
 export function refusalOf(

@@ -1,5 +1,5 @@
 import { StartupError } from "../core/errors.ts";
-import type { KeyRules } from "../http/key_rules.ts";
+import type { KeyRules } from "../http/access/key_rules.ts";
 
 /** The settings about keys. */
 export interface KeySettings {

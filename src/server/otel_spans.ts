@@ -7,7 +7,7 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { VERSION } from "../core/version.ts";
-import type { EndedSpan, SpanAttributes, Spans } from "../http/spans.ts";
+import type { EndedSpan, SpanAttributes, Spans } from "../http/traces/spans.ts";
 
 /** Where Deno registers its tracer for `@opentelemetry/api`, if `OTEL_DENO` is set. */
 const REGISTRY = Symbol.for("opentelemetry.js.api.1");

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isHeadless } from "../../models/config_fields.ts";
+import { lacksLmHead } from "../../models/config_fields.ts";
 import { SCORE_TENSOR } from "../../models/layers.ts";
 import { loadPoolingConfig } from "../../models/pooling_config.ts";
 import { readModel } from "../../models/registry.ts";
@@ -29,7 +29,7 @@ export async function readingForms(
   { pooling, rerankTokens }: Settings,
   { files, weights }: { readonly files: ModelFiles; readonly weights: () => Checkpoint },
   text: TextService,
-): Promise<Pick<ServedModel, "embedding" | "rerank" | "isHeadless">> {
+): Promise<Pick<ServedModel, "embedding" | "rerank" | "lacksLmHead">> {
   const own = loadPoolingConfig(files);
   const pooled = pooling === "auto"
     ? own
@@ -48,7 +48,7 @@ export async function readingForms(
   return {
     embedding: "unsupported" in pooled ? pooled : { ...pooled, size },
     ...(rerank === undefined ? {} : { rerank }),
-    ...(isHeadless(config.architectures) ? { isHeadless: true } : {}),
+    ...(lacksLmHead(config.architectures) ? { lacksLmHead: true } : {}),
   };
 }
 

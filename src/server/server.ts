@@ -10,14 +10,14 @@ import type { EngineClientOptions, EngineFailure } from "../engine/client_option
 import { describePoolCut } from "../engine/pool_cut.ts";
 import { GrammarService } from "../grammar/grammar_service.ts";
 import { createApp } from "../http/app.ts";
-import { createSeedSource } from "../http/seed_source.ts";
+import { createSeedSource } from "../http/fields/seed_source.ts";
 import {
   type AccessRules,
   DEFAULT_LIMITS,
   type ServedModel,
   type Services,
 } from "../http/services.ts";
-import { ServingMetrics } from "../http/serving_metrics.ts";
+import { ServingMetrics } from "../http/metrics/serving_metrics.ts";
 import { MissWatch } from "../misses/miss_watch.ts";
 import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";

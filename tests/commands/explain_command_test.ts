@@ -2,7 +2,7 @@ import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from 
 import { explainCommand, explainRequest } from "../../src/commands/explain_command.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { explainHelp, parseExplainConfig } from "../../src/core/explain_config.ts";
-import { ServingMetrics } from "../../src/http/serving_metrics.ts";
+import { ServingMetrics } from "../../src/http/metrics/serving_metrics.ts";
 import { FakeText } from "../http/fake_text.ts";
 import { testServer } from "../http/server.ts";
 import { ModelledCacheEngine } from "../support/modelled_cache_engine.ts";

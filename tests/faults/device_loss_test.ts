@@ -3,7 +3,7 @@ import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { EngineClient } from "../../src/engine/client.ts";
 import { EngineThread } from "../../src/engine/engine_thread.ts";
 import { GrammarService } from "../../src/grammar/grammar_service.ts";
-import { ServingMetrics } from "../../src/http/serving_metrics.ts";
+import { ServingMetrics } from "../../src/http/metrics/serving_metrics.ts";
 import { StopStrings } from "../../src/tokenizer/stop_strings.ts";
 import { loadTextService } from "../../src/tokenizer/text_service.ts";
 import { readEvents, testServer } from "../http/server.ts";

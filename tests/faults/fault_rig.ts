@@ -3,7 +3,7 @@ import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { EngineClient } from "../../src/engine/client.ts";
 import type { EngineClientOptions } from "../../src/engine/client_options.ts";
 import { EngineThread } from "../../src/engine/engine_thread.ts";
-import { ServingMetrics } from "../../src/http/serving_metrics.ts";
+import { ServingMetrics } from "../../src/http/metrics/serving_metrics.ts";
 import { type TestServer, testServer } from "../http/server.ts";
 import { FAULT_INFO, type FaultName, letterOf } from "./fault_names.ts";
 

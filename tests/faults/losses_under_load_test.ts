@@ -3,7 +3,7 @@ import { SeededRandom } from "../../src/base/seeded_random.ts";
 import type { EngineConfig, EngineInfo } from "../../src/core/engine_config.ts";
 import { EngineClient } from "../../src/engine/client.ts";
 import type { EngineFailure } from "../../src/engine/client_options.ts";
-import { ServingMetrics } from "../../src/http/serving_metrics.ts";
+import { ServingMetrics } from "../../src/http/metrics/serving_metrics.ts";
 import { readEvents, testServer } from "../http/server.ts";
 import { FakeMatchers } from "../support/fake_matchers.ts";
 import { FAKE_INFO } from "../support/fake_worker.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { GrammarFormat } from "../../src/core/grammar_format.ts";
-import { afterThinking } from "../../src/http/thinking_fields.ts";
+import { afterThinking } from "../../src/http/fields/thinking_fields.ts";
 import { forcedCalls } from "../../src/tools/forced_calls.ts";
 import { GrammarMatchers } from "../../src/grammar/grammar_matchers.ts";
 import { GrammarCompiler } from "../../src/grammar/grammar_compiler.ts";

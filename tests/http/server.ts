@@ -1,8 +1,8 @@
 import { createLogger } from "../../src/base/log.ts";
 import { createApp } from "../../src/http/app.ts";
-import { createSeedSource } from "../../src/http/seed_source.ts";
+import { createSeedSource } from "../../src/http/fields/seed_source.ts";
 import type { Services } from "../../src/http/services.ts";
-import { ServingMetrics } from "../../src/http/serving_metrics.ts";
+import { ServingMetrics } from "../../src/http/metrics/serving_metrics.ts";
 import { MissWatch } from "../../src/misses/miss_watch.ts";
 import { listen as openDoor } from "../../src/server/listen.ts";
 import { createToolService } from "../../src/tools/tool_service.ts";

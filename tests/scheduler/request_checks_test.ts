@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
-import { fitMaxTokens } from "../../src/http/prompt_limits.ts";
+import { fitMaxTokens } from "../../src/http/prompt/prompt_limits.ts";
 import {
   checkFits,
   checkQueueable,

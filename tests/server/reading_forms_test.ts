@@ -85,12 +85,12 @@ Deno.test("readingForms() takes a classifier's head of one label, and says that 
     });
   }
   const embedding = { pooling: "last", isNormalized: true, size: SIZE } as const;
-  assertEquals(await found[0], { embedding, rerank: { score }, isHeadless: true });
-  assertEquals(await found[1], { embedding, isHeadless: true });
+  assertEquals(await found[0], { embedding, rerank: { score }, lacksLmHead: true });
+  assertEquals(await found[1], { embedding, lacksLmHead: true });
   // Nothing is opened for others, which only embed.
   const embeds = filesWith({ architectures: ["LlamaModel"] });
   const weights = () => {
     throw new Error("opened");
   };
-  assertEquals(await forms(AUTO, embeds, weights), { embedding, isHeadless: true });
+  assertEquals(await forms(AUTO, embeds, weights), { embedding, lacksLmHead: true });
 });

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { ChatRequest } from "../../src/http/chat_schema.ts";
+import { ChatRequest } from "../../src/http/openai/chat_schema.ts";
 import type { Message, Settings } from "../../src/window/page/conversation.ts";
 import { eventsOf } from "../../src/window/page/event_stream.ts";
 import { isContinuable, requestBody } from "../../src/window/page/request_body.ts";

@@ -5,7 +5,7 @@ import type { EngineStats } from "../../core/engine_stats.ts";
 import type { BlockMap, EngineView, TreeView } from "../../core/engine_view.ts";
 import type { EnginePort } from "../../core/engine_port.ts";
 import type { LoggedDecision } from "../../core/kv_decision.ts";
-import { decisionJson } from "../decision_json.ts";
+import { decisionJson } from "../traces/decision_json.ts";
 import { outageJson } from "../outage_json.ts";
 import { emptyMap, encodeChanges } from "./block_changes.ts";
 import type { Moment } from "./machine_history.ts";

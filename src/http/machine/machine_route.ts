@@ -1,11 +1,11 @@
 import type { Handler } from "hono";
 import { z } from "zod";
-import { cacheScope } from "../cache_scope.ts";
-import { readQuery } from "../read_query.ts";
+import { cacheScope } from "../access/cache_scope.ts";
+import { readQuery } from "../body/read_query.ts";
 import { notFound, quoted } from "../refusals.ts";
 import { requireReady } from "../served_model.ts";
 import type { Services } from "../services.ts";
-import { streamSse } from "../sse.ts";
+import { streamSse } from "../answer/sse.ts";
 import { scopeName } from "./machine_frame.ts";
 import { MachineWatch } from "./machine_watch.ts";
 

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { ErrorData } from "../../core/errors.ts";
-import type { Choice } from "../choice_writer.ts";
-import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
-import { type AnswerEvents, type ResponseWriter, type RunningJob, usageOf } from "../job.ts";
+import type { Choice } from "../answer/choice_writer.ts";
+import { type ChatPart, ChatPartReader } from "../chat/chat_parts.ts";
+import { type AnswerEvents, type ResponseWriter, type RunningJob, usageOf } from "../answer/job.ts";
 import { givenUp } from "../refusals.ts";
 import { messageErrorBody } from "./message_errors.ts";
 

@@ -1,10 +1,10 @@
-import type { Chat, ChatPrompt } from "../chat_job.ts";
-import { extrasOf } from "../extra_fields.ts";
-import { schemaConstraint } from "../grammar_fields.ts";
+import type { Chat, ChatPrompt } from "../chat/chat_job.ts";
+import { extrasOf } from "../fields/extra_fields.ts";
+import { schemaConstraint } from "../fields/grammar_fields.ts";
 import { invalid, quoted, required } from "../refusals.ts";
 import type { ServedModel } from "../services.ts";
-import { type TemplateVariables, templateVariablesOf } from "../thinking_fields.ts";
-import { builtInTool, type ToolFields, type ToolUse, toolUseOf } from "../tool_fields.ts";
+import { type TemplateVariables, templateVariablesOf } from "../fields/thinking_fields.ts";
+import { builtInTool, type ToolFields, type ToolUse, toolUseOf } from "../fields/tool_fields.ts";
 import { toConversation } from "./messages_input.ts";
 import type { MessagesPrompt, MessagesRequest } from "./messages_schema.ts";
 

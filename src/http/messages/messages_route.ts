@@ -1,9 +1,9 @@
 import type { Context, Handler } from "hono";
-import { answer } from "../answer.ts";
-import { chatJob, encodeChat } from "../chat_job.ts";
-import { GenerationMeter } from "../generation_meter.ts";
-import { IGNORED_FIELDS_HEADER } from "../ignored_fields.ts";
-import { readJson } from "../read_json.ts";
+import { answer } from "../answer/answer.ts";
+import { chatJob, encodeChat } from "../chat/chat_job.ts";
+import { GenerationMeter } from "../metrics/generation_meter.ts";
+import { IGNORED_FIELDS_HEADER } from "../fields/ignored_fields.ts";
+import { readJson } from "../body/read_json.ts";
 import { invalid, quoted } from "../refusals.ts";
 import { servedName } from "../served_model.ts";
 import type { Services } from "../services.ts";

@@ -1,10 +1,10 @@
 import { z } from "zod";
-import { boundedArray } from "../bounded_array.ts";
-import { EXTRA_FIELDS } from "../extra_fields.ts";
-import { SAMPLING_FIELDS, StopStringList } from "../sampling_fields.ts";
-import { THINKING_FIELDS } from "../thinking_fields.ts";
-import { LongToolName, MAX_TOOLS } from "../tool_fields.ts";
-import { neutral, type UnsupportedFields } from "../unsupported_fields.ts";
+import { boundedArray } from "../body/bounded_array.ts";
+import { EXTRA_FIELDS } from "../fields/extra_fields.ts";
+import { SAMPLING_FIELDS, StopStringList } from "../fields/sampling_fields.ts";
+import { THINKING_FIELDS } from "../fields/thinking_fields.ts";
+import { LongToolName, MAX_TOOLS } from "../fields/tool_fields.ts";
+import { neutral, type UnsupportedFields } from "../fields/unsupported_fields.ts";
 
 /** Most messages of a conversation, and blocks of one. */
 const MAX_MESSAGES = 4096;

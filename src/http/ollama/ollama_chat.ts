@@ -1,12 +1,12 @@
-import type { Chat, ChatPrompt } from "../chat_job.ts";
-import { toChatMessages } from "../chat_schema.ts";
-import { extrasOf } from "../extra_fields.ts";
-import { type OutputConstraint, schemaConstraint } from "../grammar_fields.ts";
+import type { Chat, ChatPrompt } from "../chat/chat_job.ts";
+import { toChatMessages } from "../openai/chat_schema.ts";
+import { extrasOf } from "../fields/extra_fields.ts";
+import { type OutputConstraint, schemaConstraint } from "../fields/grammar_fields.ts";
 import { invalid, noText, unsupported } from "../refusals.ts";
 import { requireReady } from "../served_model.ts";
 import type { ServedModel, Services } from "../services.ts";
-import { type TemplateVariables, templateVariablesOf } from "../thinking_fields.ts";
-import { toolUseOf } from "../tool_fields.ts";
+import { type TemplateVariables, templateVariablesOf } from "../fields/thinking_fields.ts";
+import { toolUseOf } from "../fields/tool_fields.ts";
 import type {
   OllamaChatRequest,
   OllamaCommon,

@@ -1,7 +1,7 @@
 import type { Handler } from "hono";
-import { embed } from "../embed.ts";
-import { GenerationMeter } from "../generation_meter.ts";
-import { readJson } from "../read_json.ts";
+import { embed } from "../prompt/embed.ts";
+import { GenerationMeter } from "../metrics/generation_meter.ts";
+import { readJson } from "../body/read_json.ts";
 import type { Services } from "../services.ts";
 import { checkContext } from "./ollama_chat.ts";
 import { ollamaModel } from "./ollama_models.ts";

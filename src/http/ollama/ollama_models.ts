@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Handler } from "hono";
 import type { EngineInfo } from "../../core/engine_config.ts";
-import { readJson } from "../read_json.ts";
+import { readJson } from "../body/read_json.ts";
 import { required } from "../refusals.ts";
 import { requireReady, servedName } from "../served_model.ts";
 import type { ServedModel, Services } from "../services.ts";
@@ -67,7 +67,7 @@ export function ollamaShowRoute(services: Services): Handler {
         [`${info.modelType}.vocab_size`]: info.vocabSize,
       },
       capabilities: [
-        ...(model.isHeadless === true ? [] : ["completion"]),
+        ...(model.lacksLmHead === true ? [] : ["completion"]),
         ...(model.embedding !== undefined && "pooling" in model.embedding ? ["embedding"] : []),
         ...(tools.notation === undefined ? [] : ["tools"]),
         ...(model.thinking === undefined ? [] : ["thinking"]),

@@ -1,12 +1,12 @@
 import { z } from "zod";
-import { boundedArray } from "../bounded_array.ts";
-import { EXTRA_FIELDS } from "../extra_fields.ts";
+import { boundedArray } from "../body/bounded_array.ts";
+import { EXTRA_FIELDS } from "../fields/extra_fields.ts";
 import { MAX_LOGPROBS } from "../../core/sampling_params.ts";
-import { LOGIT_FIELDS } from "../logit_fields.ts";
-import { SAMPLING_FIELDS } from "../sampling_fields.ts";
-import { THINKING_FIELDS } from "../thinking_fields.ts";
-import { TOOL_FIELDS } from "../tool_fields.ts";
-import { neutral, type UnsupportedFields } from "../unsupported_fields.ts";
+import { LOGIT_FIELDS } from "../fields/logit_fields.ts";
+import { SAMPLING_FIELDS } from "../fields/sampling_fields.ts";
+import { THINKING_FIELDS } from "../fields/thinking_fields.ts";
+import { TOOL_FIELDS } from "../fields/tool_fields.ts";
+import { neutral, type UnsupportedFields } from "../fields/unsupported_fields.ts";
 
 const MAX_MESSAGES = 4096;
 const MAX_CALLS = 1024;

@@ -1,6 +1,6 @@
-import type { Choice } from "../choice_writer.ts";
-import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
-import type { ResponseWriter, RunningJob } from "../job.ts";
+import type { Choice } from "../answer/choice_writer.ts";
+import { type ChatPart, ChatPartReader } from "../chat/chat_parts.ts";
+import type { ResponseWriter, RunningJob } from "../answer/job.ts";
 import { ollamaErrorBody } from "./ollama_errors.ts";
 
 /** Whose answers: a message of a chat, or a text. */

@@ -1,8 +1,8 @@
 import type { ErrorData } from "../../core/errors.ts";
-import type { Choice } from "../choice_writer.ts";
-import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
-import type { AnswerEvents, ResponseWriter, RunningJob } from "../job.ts";
-import { newId } from "../new_id.ts";
+import type { Choice } from "../answer/choice_writer.ts";
+import { type ChatPart, ChatPartReader } from "../chat/chat_parts.ts";
+import type { AnswerEvents, ResponseWriter, RunningJob } from "../answer/job.ts";
+import { newId } from "../answer/new_id.ts";
 import { givenUp } from "../refusals.ts";
 import {
   callItem,

@@ -1,5 +1,5 @@
-import type { Usage } from "../collector.ts";
-import { type RunningJob, usageOf } from "../job.ts";
+import type { Usage } from "../answer/collector.ts";
+import { type RunningJob, usageOf } from "../answer/job.ts";
 import type { OutputItem } from "./response_items.ts";
 import { repeatedTools } from "./response_tools.ts";
 import type { ResponsesRequest } from "./responses_schema.ts";

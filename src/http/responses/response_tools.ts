@@ -1,5 +1,5 @@
 import { required } from "../refusals.ts";
-import { builtInTool, type ToolFields } from "../tool_fields.ts";
+import { builtInTool, type ToolFields } from "../fields/tool_fields.ts";
 import type { FunctionTool, ResponsesPrompt } from "./responses_schema.ts";
 
 type Tools = ResponsesPrompt["tools"];

@@ -1,10 +1,10 @@
-import type { Chat, ChatPrompt } from "../chat_job.ts";
-import { extrasOf } from "../extra_fields.ts";
-import { type OutputConstraint, schemaConstraint } from "../grammar_fields.ts";
+import type { Chat, ChatPrompt } from "../chat/chat_job.ts";
+import { extrasOf } from "../fields/extra_fields.ts";
+import { type OutputConstraint, schemaConstraint } from "../fields/grammar_fields.ts";
 import { quoted, required, unsupported } from "../refusals.ts";
 import type { ServedModel } from "../services.ts";
-import { templateVariablesOf } from "../thinking_fields.ts";
-import { builtInTool, type ToolFields, type ToolUse, toolUseOf } from "../tool_fields.ts";
+import { templateVariablesOf } from "../fields/thinking_fields.ts";
+import { builtInTool, type ToolFields, type ToolUse, toolUseOf } from "../fields/tool_fields.ts";
 import { fullName, toChatTools } from "./response_tools.ts";
 import { toMessages } from "./responses_input.ts";
 import type { ResponsesPrompt, ResponsesRequest } from "./responses_schema.ts";

@@ -1,4 +1,4 @@
-import { parseArguments } from "../chat_schema.ts";
+import { parseArguments } from "../openai/chat_schema.ts";
 import { invalid, noText, quoted, required, unsupported } from "../refusals.ts";
 import type { ServedModel } from "../services.ts";
 import type { ChatMessage, ChatToolCall } from "../text_port.ts";

@@ -1,11 +1,11 @@
 import { STATUS_CODE } from "@std/http";
 import type { Handler } from "hono";
 import { RequestError } from "../../core/errors.ts";
-import { answer } from "../answer.ts";
-import { chatJob, encodeChat } from "../chat_job.ts";
-import { GenerationMeter } from "../generation_meter.ts";
+import { answer } from "../answer/answer.ts";
+import { chatJob, encodeChat } from "../chat/chat_job.ts";
+import { GenerationMeter } from "../metrics/generation_meter.ts";
 import { quoted } from "../refusals.ts";
-import { readJson } from "../read_json.ts";
+import { readJson } from "../body/read_json.ts";
 import { servedName } from "../served_model.ts";
 import type { Services } from "../services.ts";
 import { responsesWriter } from "./response_events.ts";

@@ -1,12 +1,12 @@
 import { z } from "zod";
-import { boundedArray } from "../bounded_array.ts";
-import { EXTRA_FIELDS } from "../extra_fields.ts";
-import { MaxAnswerTokens } from "../length_fields.ts";
-import { SAMPLING_FIELDS } from "../sampling_fields.ts";
-import { THINKING_FIELDS } from "../thinking_fields.ts";
-import { LongToolName, MAX_TOOLS } from "../tool_fields.ts";
-import type { UnsupportedFields } from "../unsupported_fields.ts";
-import { neutral } from "../unsupported_fields.ts";
+import { boundedArray } from "../body/bounded_array.ts";
+import { EXTRA_FIELDS } from "../fields/extra_fields.ts";
+import { MaxAnswerTokens } from "../fields/length_fields.ts";
+import { SAMPLING_FIELDS } from "../fields/sampling_fields.ts";
+import { THINKING_FIELDS } from "../fields/thinking_fields.ts";
+import { LongToolName, MAX_TOOLS } from "../fields/tool_fields.ts";
+import type { UnsupportedFields } from "../fields/unsupported_fields.ts";
+import { neutral } from "../fields/unsupported_fields.ts";
 
 /** Most items of a conversation, and parts of one. */
 const MAX_ITEMS = 4096;

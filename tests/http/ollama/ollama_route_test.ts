@@ -267,7 +267,7 @@ Deno.test("models are described as far as they are known", async () => {
   assert(/^[0-9a-f]{64}$/.test(models[0].digest) && models[0].digest !== models[1].digest);
   const show = await (await server.post("/api/show", { model: MODEL })).json();
   assertEquals(show.capabilities, ["completion", "embedding", "tools"]);
-  const headless = testServer({ model: { ...server.services.model, isHeadless: true } });
+  const headless = testServer({ model: { ...server.services.model, lacksLmHead: true } });
   const { capabilities } = await (await headless.post("/api/show", { model: MODEL })).json();
   assertEquals(capabilities, ["embedding", "tools"]);
   assertEquals(show.model_info["llama.context_length"], 256);
