@@ -7,7 +7,7 @@ import type { AnswerEvents, RunningJob } from "./job.ts";
 import type { Services } from "../services.ts";
 import { type SseWriter, streamSse } from "./sse.ts";
 
-/** Streams a generation as events of its job's shape, and aborts it when the client disconnects. */
+/** Streams a generation in its job's events, and aborts it when the client disconnects. */
 export function answerAsStream(
   c: Context,
   { limits, log }: Services,

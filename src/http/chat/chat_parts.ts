@@ -17,7 +17,7 @@ export type ChatPart =
     readonly stopReason: string | number | null;
   };
 
-/** What of a choice this file reads; `chatFormat` and what is put around it write it. */
+/** What of a choice this file reads; `chatChoices` and the writers around it write it. */
 interface ChatChoice {
   readonly message?: ChatDelta;
   readonly delta?: ChatDelta;

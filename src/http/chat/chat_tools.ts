@@ -32,7 +32,7 @@ export function chatTools(
     if (port.notation === undefined) throw noToolTemplate();
     const createParser = () => port.createParser(use.tools);
     const options = { createParser, createCallId, finishReason: "tool_calls" } as const;
-    // An answer that has to match a format is that, and no call.
+    // An answer under a constraint is that, and no call.
     return { constraint, wrap: (writer) => constraint ? writer : withToolCalls(writer, options) };
   }
   if (constraint !== undefined) {

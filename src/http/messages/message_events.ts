@@ -18,7 +18,7 @@ type ContentBlock =
     readonly caller: { readonly type: "direct" };
   };
 
-/** What the shape of a message needs to know of its request. */
+/** What the events of a message take from its request. */
 export interface MessageOptions {
   readonly requestId: string;
   /** The request's own `max_tokens`, which the context may have undercut. */

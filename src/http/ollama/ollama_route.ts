@@ -35,7 +35,7 @@ export function ollamaChatRoute(services: Services): Handler {
     }
     const chat = chatOf(request, services);
     const job = await chatJob(chat, services, { model, meter });
-    return await answer(c, services, shaped(job, "chat"));
+    return await answer(c, services, withOllamaWriter(job, "chat"));
   };
 }
 
@@ -53,11 +53,11 @@ export function ollamaGenerateRoute(services: Services): Handler {
     const job = request.raw === true
       ? await rawJob(request.prompt!, parametersOf(request, services), services, { model, meter })
       : await chatJob(generateChatOf(request, services), services, { model, meter });
-    return await answer(c, services, shaped(job, "generate"));
+    return await answer(c, services, withOllamaWriter(job, "generate"));
   };
 }
 
-function shaped({ choiceWriter, ...job }: Job, kind: OllamaKind): Job {
+function withOllamaWriter({ choiceWriter, ...job }: Job, kind: OllamaKind): Job {
   return {
     ...job,
     choiceWriter: { ...choiceWriter, idPrefix: "ollama-" },

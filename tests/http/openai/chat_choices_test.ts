@@ -6,36 +6,36 @@ const text = new FakeText();
 const SCORED = [{ token: 72, logprob: -1, topLogprobs: [], textOffset: 0 }];
 const FINISH = { reason: "stop", stopReason: "END" } as const;
 
-Deno.test("chatFormat() opens with the role and closes with an empty delta", () => {
-  const format = chatChoices({ text, hasLogprobs: false });
-  assertEquals(format.openingChoice(1), {
+Deno.test("chatChoices() opens with the role and closes with an empty delta", () => {
+  const writer = chatChoices({ text, hasLogprobs: false });
+  assertEquals(writer.openingChoice(1), {
     index: 1,
     delta: { role: "assistant", content: "" },
     logprobs: null,
     finish_reason: null,
   });
-  assertEquals(format.textChoices({ index: 1, text: "H", tokenIds: [72], scored: SCORED })[0], {
+  assertEquals(writer.textChoices({ index: 1, text: "H", tokenIds: [72], scored: SCORED })[0], {
     index: 1,
     delta: { content: "H" },
     logprobs: null,
     finish_reason: null,
   });
-  assertEquals(format.finishChoice(1, FINISH), {
+  assertEquals(writer.finishChoice(1, FINISH), {
     index: 1,
     delta: {},
     logprobs: null,
     finish_reason: "stop",
     stop_reason: "END",
   });
-  assertEquals(format.firstFields, {});
+  assertEquals(writer.firstFields, {});
 });
 
-Deno.test("chatFormat() reports log-probabilities and token ids when asked for", () => {
+Deno.test("chatChoices() reports log-probabilities and token ids when asked for", () => {
   const promptTokenIds = Uint32Array.of(1, 2);
-  const format = chatChoices({ text, hasLogprobs: true, promptTokenIds });
-  assertEquals(format.firstFields, { prompt_token_ids: [1, 2] });
+  const writer = chatChoices({ text, hasLogprobs: true, promptTokenIds });
+  assertEquals(writer.firstFields, { prompt_token_ids: [1, 2] });
   assertEquals(
-    format.wholeChoice({ index: 0, text: "H", tokenIds: [72], scored: SCORED, finish: FINISH }),
+    writer.wholeChoice({ index: 0, text: "H", tokenIds: [72], scored: SCORED, finish: FINISH }),
     {
       index: 0,
       message: { role: "assistant", content: "H", refusal: null },

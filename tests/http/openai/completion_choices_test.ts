@@ -12,7 +12,7 @@ const BASE = {
 };
 const FINISH = { reason: "length", stopReason: null } as const;
 
-Deno.test("completionsFormat() opens with nothing unless the prompt is echoed or ids are sent", () => {
+Deno.test("completionChoices() opens with nothing unless the prompt is echoed or ids are sent", () => {
   assertEquals(completionChoices(BASE).openingChoice(0), undefined);
   const echoing = completionChoices({ ...BASE, echoedTexts: ["one", "two"] });
   assertEquals(echoing.openingChoice(3), {
@@ -25,11 +25,11 @@ Deno.test("completionsFormat() opens with nothing unless the prompt is echoed or
   assertEquals(sending.openingChoice(1)?.prompt_token_ids, [1]);
 });
 
-Deno.test("completionsFormat() puts the echoed prompt of the right sample before the text", () => {
-  const format = completionChoices({ ...BASE, echoedTexts: ["one", "two"], sendsTokenIds: true });
+Deno.test("completionChoices() puts the echoed prompt of the right sample before the text", () => {
+  const writer = completionChoices({ ...BASE, echoedTexts: ["one", "two"], sendsTokenIds: true });
   const whole = { text: "!", tokenIds: [33], scored: [], finish: FINISH };
-  assertEquals(format.wholeChoice({ index: 1, ...whole }).text, "one!");
-  assertEquals(format.wholeChoice({ index: 2, ...whole }), {
+  assertEquals(writer.wholeChoice({ index: 1, ...whole }).text, "one!");
+  assertEquals(writer.wholeChoice({ index: 2, ...whole }), {
     index: 2,
     text: "two!",
     logprobs: null,
@@ -40,7 +40,7 @@ Deno.test("completionsFormat() puts the echoed prompt of the right sample before
   });
 });
 
-Deno.test("completionsFormat() goes on from the prompt, a chat begins a turn of its own", () => {
+Deno.test("completionChoices() goes on from the prompt, a chat begins a turn of its own", () => {
   assertEquals(completionChoices(BASE).continuesPrompt, true);
   assertEquals(chatChoices({ text: BASE.text, hasLogprobs: false }).continuesPrompt, false);
 });
