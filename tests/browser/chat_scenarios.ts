@@ -164,6 +164,8 @@ async function keeping(rig: Rig) {
   const file = await download.path();
   await page.locator("input[type=file]").setInputFiles(file);
   await page.getByText("2 conversations read.").waitFor();
+  // The list follows the message.
+  await entries.nth(3).waitFor();
   assertEquals(await entries.count(), 4);
   await page.locator("input[type=file]").setInputFiles({
     name: "x.json",
