@@ -9,6 +9,7 @@
  * arguments are passed on to `deno test`; paths among them are all that runs.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
+import { existsSync } from "node:fs";
 import {
   compilesMost,
   fileTimes,
@@ -39,6 +40,21 @@ const ENVIRONMENT: Readonly<Record<string, string>> = {
   LP_NUM_THREADS: Deno.env.get("LP_NUM_THREADS") ?? "0",
 };
 
+/** The allocator's package, and where Debian and others keep it. */
+const ALLOCATOR_PACKAGE = "libjemalloc2";
+const ALLOCATORS = ["lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64", "lib"]
+  .map((folder) => `/usr/${folder}/libjemalloc.so.2`);
+
+/**
+ * An allocator in place of glibc's, where it is installed: compilers that make and drop many small
+ * objects, LLVM and V8's, take 10 to 15 % less processor time beside it.
+ */
+function allocator(): Readonly<Record<string, string>> {
+  if (Deno.build.os !== "linux" || Deno.env.has("LD_PRELOAD")) return {};
+  const path = ALLOCATORS.find((path) => existsSync(path));
+  return path === undefined ? {} : { LD_PRELOAD: path };
+}
+
 async function run(command: string, args: readonly string[], quiet = false): Promise<boolean> {
   const stdio = quiet ? "null" : "inherit";
   const child = new Deno.Command(command, {
@@ -63,13 +79,15 @@ function hasAdapter(): Promise<boolean> {
   return run(Deno.execPath(), ["eval", PROBE], true);
 }
 
-/** Installs the software adapter where that is possible without asking. */
+/** Installs the software adapter, and its allocator, where that is possible without asking. */
 async function installAdapter(): Promise<void> {
   if (Deno.build.os !== "linux" || Deno.uid() !== 0) return;
   if (!await run("apt-get", ["--version"], true)) return;
   console.log(`No GPU adapter: installing ${SOFTWARE_ADAPTER.join(" and ")} with apt-get`);
   await run("apt-get", ["-qq", "update"]);
-  await run("apt-get", ["-qq", "-y", "--no-install-recommends", "install", ...SOFTWARE_ADAPTER]);
+  const install = ["-qq", "-y", "--no-install-recommends", "install"];
+  await run("apt-get", [...install, ...SOFTWARE_ADAPTER]);
+  await run("apt-get", [...install, ALLOCATOR_PACKAGE]);
 }
 
 async function ensureAdapter(): Promise<boolean> {
@@ -125,7 +143,7 @@ async function test(
 async function testPart(flags: readonly string[], { files, numJobs, env }: Part) {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["test", "-A", "--no-check", "--parallel", ...flags, ...files],
-    env: { ...ENVIRONMENT, ...env, DENO_JOBS: String(numJobs), NO_COLOR: "1" },
+    env: { ...ENVIRONMENT, ...allocator(), ...env, DENO_JOBS: String(numJobs), NO_COLOR: "1" },
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
