@@ -52,7 +52,7 @@ export interface AdmissionOptions extends CachingOptions {
   readonly maxCachedTokens?: number;
   /**
    * What an encoder turns into positions of its own, for groups of that kind. Its prefix is found
-   * only with the same inputs at the same places. Default: none.
+   * only with the same inputs at the same positions. Default: none.
    */
   readonly inputs?: readonly EncoderInput[];
 }

@@ -375,7 +375,7 @@ export class BlockManager {
     return resizePool(numBlocks, { pool: this.#pool, cache: this.#cache, ...held });
   }
 
-  /** What each place of the pool is now. O(pool + tables). */
+  /** What each block of the pool is now. O(pool + tables). */
   mapBlocks(): BlockMap {
     return mapBlocks({
       pool: this.#pool,

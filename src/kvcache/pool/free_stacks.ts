@@ -4,7 +4,7 @@ import type { BlockId } from "../../core/ids.ts";
 const NONE = -1;
 
 /**
- * The free blocks of every slab, one stack each, by their ids in the pool ({@link Pool}).
+ * The free blocks of every slab, one stack each, by their ids in the pool (`pool.ts`).
  *
  * Links live in one array indexed by block id, the tops in one indexed by slab. Where a slab is one
  * block there is nothing to choose from, and nothing is stored. O(1), filling a stack O(blocks).

@@ -101,7 +101,7 @@ export class GroupPath implements SequencePath {
     return numTokens >= this.#numPromptTokens || this.#keepsState(numTokens);
   }
 
-  /** A snapshot of these tokens has been made; the next of the answer takes its place. */
+  /** A snapshot of these tokens has been made; the next of the answer replaces it. */
   noteSnapshot(snapshot: NodeBlock, numTokens: number): void {
     if (!this.#keepsState(numTokens)) this.#movingSnapshots.push(snapshot);
   }
