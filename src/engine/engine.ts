@@ -229,7 +229,7 @@ export class Engine {
     });
     const ids = this.#scheduler.takeAdmitted();
     if (batch === undefined) return;
-    if (ids.length > 0) this.#post({ type: "begun", ids });
+    if (ids.length > 0) this.#post({ type: "admitted", ids });
     log?.planned(batch);
     this.#recorder?.planned(batch);
     this.#work.run(batch);

@@ -83,7 +83,7 @@ Deno.test("Engine says which requests a step begins with, before it runs it", as
   engine.submit(requestOf("b", 1, { maxTokens: 9 }));
   engine.submit(requestOf("c", 1));
   await assertRejects(() => engine.loop(), KernelError, "gone");
-  assertEquals(outbox.begun, [["a", "b"], ["c"]]);
+  assertEquals(outbox.admitted, [["a", "b"], ["c"]]);
 });
 
 Deno.test("Engine refuses with the error as data, and goes on", async () => {
