@@ -15,7 +15,7 @@ const APART: Readonly<Record<string, string>> = {
   "load_once.ts": "one load of loading.ts",
   "quick_benches.ts": "runs the benches of deno bench here",
   "readme_table.ts": "writes a page; readme_table_test.ts",
-  "replay_steps.ts": "runs a trace again; tests/engine has its test",
+  "replay_steps.ts": "runs a step trace again; tests/engine has its test",
   "schedule_commit.ts": "scheduler_benches_test.ts",
   "trace_replay.ts": "needs a folder of traces, below",
 };
