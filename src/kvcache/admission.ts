@@ -92,6 +92,6 @@ export interface Fork {
   readonly numShared?: number;
   /** As of an admission. */
   readonly numHeadroomSlabs?: number;
-  /** Whether a running group grows by it: the watermark is kept from newcomers alone. */
-  readonly isGrowth?: boolean;
+  /** Whether it is for a group that runs: the watermark is kept from newcomers alone. */
+  readonly isOfRunningGroup?: boolean;
 }

@@ -44,7 +44,7 @@ export function forkBeam(
   blocks: BlockManager,
 ): readonly BlockCopy[] {
   const { id, numTokens, caching } = beam;
-  const fork = { source: source.id, numTokens, numShared, isGrowth: true };
+  const fork = { source: source.id, numTokens, numShared, isOfRunningGroup: true };
   const admission = blocks.tryFork(id, fork, caching);
   invariant(
     admission !== undefined,

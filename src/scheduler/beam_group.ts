@@ -154,9 +154,9 @@ export class BeamGroup implements SequenceGroup {
   }
 
   /** Makes all tables cover their beams' tokens, and gives each beam its own that can fork now. */
-  tryGrow(plan: StepPlan, blocks: BlockManager): boolean {
+  tryExtend(plan: StepPlan, blocks: BlockManager): boolean {
     const forks = this.#forks(blocks);
-    if (!blocks.canGrow(this.blockDemand(blocks, forks))) return false;
+    if (!blocks.canExtend(this.blockDemand(blocks, forks))) return false;
     for (const { id, numTokens } of this.#holders) blocks.tryExtend(id, numTokens);
     for (const fork of forks) {
       for (const copy of forkBeam(fork, blocks)) plan.addCopy(copy);
@@ -166,12 +166,14 @@ export class BeamGroup implements SequenceGroup {
 
   /** Blocks that the tables of its beams lack, those of forks to be made included. */
   blockDemand(blocks: BlockManager, forks: readonly BeamFork[] = this.#forks(blocks)): Demand {
-    const growing = this.#holders.map(({ id, numTokens }) => blocks.growthDemand(id, numTokens));
+    const extended = this.#holders.map(({ id, numTokens }) =>
+      blocks.extensionDemand(id, numTokens)
+    );
     const forking = forks.map(({ beam, numShared }) =>
       blocks.forkDemand(beam.numTokens, numShared)
     );
     const none: Demand = blocks.cacheGroups.map(() => 0);
-    return [...growing, ...forking].reduce(addDemands, none);
+    return [...extended, ...forking].reduce(addDemands, none);
   }
 
   /** Plans the next token of every beam, or its recomputation, which comes first. */
