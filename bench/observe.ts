@@ -1,14 +1,15 @@
 /**
- * What metrics and traces of requests cost: the same steps with and without them, in alternating
+ * What metrics and request traces cost: the same steps with and without them, in alternating
  * rounds, in processor time per step, garbage collection included; beside it the processor time
  * that the whole server takes for a step of the bundled model.
  *
  *     deno run -A bench/observe.ts [--device cpu|webgpu] [--rounds 15] [--quick]
  *
  * Answers of 64 tokens to prompts of 128 come and go, so that a step has as many first tokens and
- * ends as in service. With them: the decisions of scheduler and cache, as the engine's isolate keeps
- * them and as copied between isolates; traces, histograms and counters of each token in the other.
- * Reads the server's processor time from `/proc`: elsewhere than on Linux it measures the cost alone.
+ * ends as in service. With them: the decisions of scheduler and cache, as the engine's isolate
+ * keeps them and as copied between isolates; request traces, histograms and counters of each token
+ * in the other. Reads the server's processor time from `/proc`: elsewhere than on Linux it measures
+ * the cost alone.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import process from "node:process";

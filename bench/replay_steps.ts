@@ -1,6 +1,7 @@
 /**
- * Runs the steps of a trace (`--trace-steps`) again: through the scheduler alone, whose plans have
- * to be those of the trace, and with `--device` through the model as well, whose tokens have to be.
+ * Runs the steps of a step trace (`--trace-steps`) again: through the scheduler alone, whose plans
+ * have to be those of the trace, and with `--device` through the model as well, whose tokens have
+ * to be.
  *
  * Usage: `deno run -A bench/replay_steps.ts FILE [--device auto|webgpu|cpu] [--model DIR]`. The
  * last line is JSON; the exit code is 1 at the first difference.
@@ -13,9 +14,9 @@ import type { DeviceChoice, EngineConfig } from "../src/core/engine_config.ts";
 import { RequestError } from "../src/core/errors.ts";
 import type { TokenMatcher, TokenMatchers } from "../src/core/token_matcher.ts";
 import {
-  parseTraceRecord,
-  type TracedCommand,
-  type TraceRecord,
+  parseStepTraceRecord,
+  type StepTraceCommand,
+  type StepTraceRecord,
 } from "../src/engine/step_trace.ts";
 import { pinPrefix } from "../src/engine/pin_command.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
@@ -42,9 +43,9 @@ export interface Replayed {
 }
 
 /** How a replay gets a runner; absent: the scheduler runs alone. */
-type MakeRunner = (start: TraceRecord & { type: "start" }) => Promise<ReplayRunner>;
+type MakeRunner = (start: StepTraceRecord & { type: "start" }) => Promise<ReplayRunner>;
 
-/** What grammars allowed at each draw, as the plans of a trace have it. */
+/** What grammars allowed at each draw, as the plans of a step trace have it. */
 class RecordedMasks implements TokenMatchers {
   readonly #masks = new Map<string, Uint32Array>();
 
@@ -73,7 +74,7 @@ class RecordedMasks implements TokenMatchers {
   }
 }
 
-/** One engine of a trace, run again. */
+/** One engine of a step trace, run again. */
 class Replay {
   readonly #blocks: BlockManager;
   readonly #scheduler: Scheduler;
@@ -84,7 +85,7 @@ class Replay {
   numDraws = 0;
 
   constructor(
-    { sizes, ms }: TraceRecord & { type: "start" },
+    { sizes, ms }: StepTraceRecord & { type: "start" },
     masks: TokenMatchers,
     runner: ReplayRunner | undefined,
   ) {
@@ -99,11 +100,11 @@ class Replay {
         : { prefixCache: { policy, keySpace: KEY_SPACE, now: () => this.#ms } }),
     });
     this.#scheduler = new Scheduler(this.#blocks, { ...sizes, matchers: masks });
-    // What had been refused is not in the trace.
+    // What had been refused is not in the step trace.
     this.#scheduler.pool.limitSize(Infinity);
   }
 
-  async apply(record: TraceRecord): Promise<void> {
+  async apply(record: StepTraceRecord): Promise<void> {
     this.#ms = record.ms;
     switch (record.type) {
       case "add":
@@ -131,7 +132,7 @@ class Replay {
     }
   }
 
-  async #commit({ step, results }: TraceRecord & { type: "results" }): Promise<void> {
+  async #commit({ step, results }: StepTraceRecord & { type: "results" }): Promise<void> {
     const planned = this.#planned!;
     if (this.#runner !== undefined) {
       const drawn = await this.#runner.run(planned);
@@ -143,7 +144,7 @@ class Replay {
   }
 
   /** A command that was refused is refused again. */
-  #command(command: TracedCommand): void {
+  #command(command: StepTraceCommand): void {
     try {
       if (command.type === "reset_prefix_cache") this.#scheduler.resetPrefixCache(command.preempt);
       else if (command.type === "pin_prefix") {
@@ -164,9 +165,10 @@ function drawOf({ sequenceId, outputs }: ChunkResult) {
 }
 
 /**
- * Runs a trace again, engine by engine.
+ * Runs a step trace again, engine by engine.
  *
- * @param lines of the trace, without their ends; the last of each engine may have been cut off.
+ * @param lines of the step trace, without their ends; the last of each engine may have been cut
+ * off.
  * @throws {AssertionError} at the first plan, or the first draws, that are not the trace's.
  */
 export async function replaySteps(
@@ -177,7 +179,7 @@ export async function replaySteps(
   const all = [...lines];
   const whole = all.filter((line, i) => !isCut(line, all[i + 1]));
   for (const [i, line] of whole.entries()) {
-    const record = parseTraceRecord(line);
+    const record = parseStepTraceRecord(line);
     if (record.type === "start") {
       const masks = masksOf(whole.slice(i + 1));
       replays.push(new Replay(record, masks, await makeRunner?.(record)));
@@ -206,32 +208,32 @@ function isStart(line: string): boolean {
   return /^\{"ms":[^,]*,"type":"start"/.test(line);
 }
 
-/** The masks of the engine whose trace goes on with these lines. */
+/** The masks of the engine whose step trace goes on with these lines. */
 function masksOf(lines: readonly string[]): RecordedMasks {
   const masks = new RecordedMasks();
   for (const line of lines) {
     if (isStart(line)) break;
     // Few plans have masks, and only those are parsed twice.
     if (!line.includes('"allowedTokens"')) continue;
-    const record = parseTraceRecord(line);
+    const record = parseStepTraceRecord(line);
     if (record.type === "plan" && record.batch !== undefined) masks.add(record.batch);
   }
   return masks;
 }
 
-/** The lines of a trace, without their ends. */
-export function traceLines(text: string): string[] {
+/** The lines of a step trace, without their ends. */
+export function stepTraceLines(text: string): string[] {
   const lines = text.split("\n");
   if (lines.at(-1) === "") lines.pop();
   return lines;
 }
 
-/** The model of a trace, or another, with a pool as large as the trace's was. */
+/** The model of a step trace, or another, with a pool as large as the trace's was. */
 async function openRunner(
-  { config, sizes }: TraceRecord & { type: "start" },
+  { config, sizes }: StepTraceRecord & { type: "start" },
   asked: Partial<EngineConfig>,
 ): Promise<ReplayRunner> {
-  if (config === undefined) throw new Error("the trace names no model");
+  if (config === undefined) throw new Error("the step trace names no model");
   const { kvCacheMemoryBytes: _, maxKvCacheMemoryBytes: __, ...rest } = config;
   const { numBlocks: numBlocksOverride, maxModelLen } = sizes;
   const started = await startRunner(
@@ -252,7 +254,7 @@ if (import.meta.main) {
     ...(model === undefined ? {} : { modelDir: model }),
   };
   const isAlone = device === undefined && model === undefined;
-  const lines = traceLines(Deno.readTextFileSync(positionals[0]!));
+  const lines = stepTraceLines(Deno.readTextFileSync(positionals[0]!));
   const began = performance.now();
   const replayed = await replaySteps(
     lines,

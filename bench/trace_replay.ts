@@ -1,5 +1,5 @@
 /**
- * Replays published request traces through the prefix cache, block by block, and prints hit rates
+ * Replays published workload traces through the prefix cache, block by block, and prints hit rates
  * under each order of eviction.
  *
  * Usage: `deno run -A bench/trace_replay.ts [FOLDER] [--quick] [--synthetic]`, where the folder
@@ -44,7 +44,7 @@ interface Row {
   readonly hitRate: number;
 }
 
-function readTrace(folder: URL, name: string): CachedRequest[] | undefined {
+function readWorkloadTrace(folder: URL, name: string): CachedRequest[] | undefined {
   try {
     const text = Deno.readTextFileSync(new URL(`${name}_trace.jsonl`, folder));
     return text.trim().split("\n").map((line) => {
@@ -75,7 +75,10 @@ function syntheticSources(): Source[] {
 
 function traceSources(folder: URL, isQuick: boolean): Source[] {
   return TRACES.flatMap((trace) => {
-    const requests = readTrace(folder, trace)?.slice(0, isQuick ? QUICK.numRequests : Infinity);
+    const requests = readWorkloadTrace(folder, trace)?.slice(
+      0,
+      isQuick ? QUICK.numRequests : Infinity,
+    );
     if (requests === undefined) {
       console.log(`${trace}_trace.jsonl is not in ${folder.pathname}: nothing to replay`);
       return [];

@@ -20,8 +20,8 @@ export interface Comparison {
 
 /** What comparisons are made of. */
 export interface ComparisonOptions {
-  /** The text of a trace file, or undefined where there is none. */
-  readonly readTrace: (file: string) => string | undefined;
+  /** The text of a file with a workload trace, or undefined where there is none. */
+  readonly readWorkloadTrace: (file: string) => string | undefined;
   /** Requests of each load, as a share of the usual number. */
   readonly scale: number;
   readonly seed: number;
@@ -40,7 +40,7 @@ function sized(poolTokens: number, maxNumSeqs = 128): Race["sizes"] {
   });
 }
 
-/** All comparisons; those of traces are left out where there are no traces. */
+/** All comparisons; those of workload traces are left out where there are none. */
 export function comparisons(options: ComparisonOptions): Comparison[] {
   const { scale, seed } = options;
   const size = (count: number, perSecond: number) => ({
@@ -48,7 +48,7 @@ export function comparisons(options: ComparisonOptions): Comparison[] {
     perSecond,
     seed,
   });
-  const traces = traceLoads(options);
+  const traces = workloadTraceLoads(options);
   return [
     {
       name: "allocators",
@@ -103,19 +103,19 @@ export function comparisons(options: ComparisonOptions): Comparison[] {
 /** Few-shot prompts: 24 groups of twenty. */
 const GROUPS = { numGroups: 24, perGroup: 20, sharedLen: 1024, ownLen: 128 };
 
-/** The trace of each kind that is present, cut to what one such server can serve. */
-function traceLoads({ readTrace, scale }: ComparisonOptions): (() => Load)[] {
+/** The workload trace of each kind that is present, cut to what one such server can serve. */
+function workloadTraceLoads({ readWorkloadTrace, scale }: ComparisonOptions): (() => Load)[] {
   const cut = (maxRequests: number, speed: number) => ({
     maxRequests: Math.max(1, Math.ceil(maxRequests * scale)),
     speed,
   });
   const mooncake = (file: string, speed: number) => {
-    const text = readTrace(file);
+    const text = readWorkloadTrace(file);
     const name = `Mooncake ${file.split("_")[0]}`;
     return text === undefined ? [] : [() => mooncakeLoad(text, name, cut(600, speed))];
   };
   const azure = (kind: string, speed: number) => {
-    const text = readTrace(`AzureLLMInferenceTrace_${kind}.csv`);
+    const text = readWorkloadTrace(`AzureLLMInferenceTrace_${kind}.csv`);
     return text === undefined ? [] : [() => azureLoad(text, `Azure ${kind}`, cut(1000, speed))];
   };
   return [

@@ -2,7 +2,7 @@ import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
-import type { TraceEntry } from "../../src/engine/step_trace.ts";
+import type { StepTraceEntry } from "../../src/engine/step_trace.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { Scheduler } from "../../src/scheduler/scheduler.ts";
@@ -43,13 +43,17 @@ export class EngineServer implements SimServer {
   readonly #byRequest = new Map<string, Arrival>();
   readonly #now: () => number;
   readonly #maxModelLen: number;
-  readonly #onTrace: ((entry: TraceEntry) => void) | undefined;
+  readonly #onStepTrace: ((entry: StepTraceEntry) => void) | undefined;
 
   /**
    * @param now simulated milliseconds.
-   * @param onTrace is told what a server's `--trace-steps` would write.
+   * @param onStepTrace is told what a server's `--trace-steps` would write.
    */
-  constructor(whole: EngineSizes, now: () => number, onTrace?: (entry: TraceEntry) => void) {
+  constructor(
+    whole: EngineSizes,
+    now: () => number,
+    onStepTrace?: (entry: StepTraceEntry) => void,
+  ) {
     const { evictionPolicy: policy, numSwapBlocks, ...rest } = whole;
     const swap = numSwapBlocks === undefined
       ? {}
@@ -57,8 +61,8 @@ export class EngineServer implements SimServer {
     const sizes = { ...rest, ...swap };
     this.#now = now;
     this.#maxModelLen = whole.maxModelLen;
-    this.#onTrace = onTrace;
-    onTrace?.({ type: "start", sizes: { ...whole, ...swap, maxNumQueuedSeqs: MAX_WAITING } });
+    this.#onStepTrace = onStepTrace;
+    onStepTrace?.({ type: "start", sizes: { ...whole, ...swap, maxNumQueuedSeqs: MAX_WAITING } });
     const caching = policy && { prefixCache: { policy, keySpace: KEY_SPACE, now } };
     this.blocks = new BlockManager({
       ...sizes,
@@ -81,7 +85,7 @@ export class EngineServer implements SimServer {
     if (this.blocks.swap === undefined || swapMs === undefined) return;
     const blockMs = swapMs * this.blocks.blockSize / COST_BLOCK;
     const costs = { tokenMs, storeMsPerMiB: blockMs, loadMsPerMiB: blockMs };
-    this.#onTrace?.({ type: "costs", costs });
+    this.#onStepTrace?.({ type: "costs", costs });
     this.scheduler.setSwapCosts(costs);
   }
 
@@ -101,7 +105,7 @@ export class EngineServer implements SimServer {
       if (!(error instanceof RequestError)) throw error;
       return false;
     }
-    this.#onTrace?.({ type: "add", request });
+    this.#onStepTrace?.({ type: "add", request });
     this.#arrivals.push(arrival);
     this.#byRequest.set(request.id, arrival);
     return true;
@@ -109,7 +113,7 @@ export class EngineServer implements SimServer {
 
   step(): SimStep | undefined {
     const batch = this.scheduler.schedule(this.#now());
-    this.#onTrace?.({ type: "plan", ...(batch === undefined ? {} : { batch }) });
+    this.#onStepTrace?.({ type: "plan", ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return undefined;
     return { work: this.#workOf(batch), finish: () => this.#finish(batch) };
   }
@@ -120,7 +124,7 @@ export class EngineServer implements SimServer {
 
   #finish(batch: Batch): Progress[] {
     const results = this.#draw(batch);
-    this.#onTrace?.({ type: "results", step: batch.step, results });
+    this.#onStepTrace?.({ type: "results", step: batch.step, results });
     return this.#progress(this.scheduler.commit(batch, results));
   }
 

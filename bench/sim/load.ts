@@ -5,7 +5,7 @@ export interface Turn {
   readonly promptLen: number;
   /** Tokens generated, at least 1. */
   readonly outputLen: number;
-  /** The prompt, made anew each time: traces are larger than memory. */
+  /** The prompt, made anew each time: workload traces are larger than memory. */
   readonly prompt: () => Uint32Array;
   /** The output's token `i`, as later turns have it in their prompts. */
   readonly token: (i: number) => number;

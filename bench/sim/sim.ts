@@ -20,7 +20,7 @@ import { type LatencyLimits, summarize, type Summary } from "./summary.ts";
 
 /** The share of the usual loads that `--quick` takes. */
 const QUICK_SCALE = 0.03;
-const DEFAULT_TRACES = new URL("../../../shared/data/traces/", import.meta.url);
+const DEFAULT_WORKLOAD_TRACES = new URL("../../../shared/data/traces/", import.meta.url);
 
 /** One server's part in a race. */
 interface Row extends Summary {
@@ -60,8 +60,8 @@ function costsOf(name: string): StepCosts {
   return known ?? parseCosts(Deno.readTextFileSync(name), name);
 }
 
-/** The text of a trace; says so where there is none. */
-function traceReader(folder: URL): (file: string) => string | undefined {
+/** The text of a workload trace; says so where there is none. */
+function workloadTraceReader(folder: URL): (file: string) => string | undefined {
   return (file) => {
     try {
       return Deno.readTextFileSync(new URL(file, folder));
@@ -169,10 +169,10 @@ async function main(): Promise<void> {
     return console.log(JSON.stringify(costs));
   }
   const folder = values.traces === undefined
-    ? DEFAULT_TRACES
+    ? DEFAULT_WORKLOAD_TRACES
     : new URL(values.traces.replace(/\/?$/, "/"), `file://${Deno.cwd()}/`);
   const all = comparisons({
-    readTrace: traceReader(folder),
+    readWorkloadTrace: workloadTraceReader(folder),
     scale: values.quick ? QUICK_SCALE : positive("scale", values.scale),
     seed: positive("seed", values.seed),
   });

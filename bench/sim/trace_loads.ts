@@ -5,8 +5,8 @@ const TOKENS_PER_ID = 512;
 /** Ids of what is generated: no prompt has them. */
 const FIRST_OUTPUT = 2 ** 31;
 
-/** How much of a trace is replayed, and how fast. */
-export interface TraceCut {
+/** How much of a workload trace is replayed, and how fast. */
+export interface WorkloadTraceCut {
   /** Requests from the start; all of them where there are fewer. */
   readonly maxRequests: number;
   /** Times between arrivals are divided by it. */
@@ -17,7 +17,7 @@ export interface TraceCut {
  * Reads a Mooncake trace (Qin et al. 2025, FAST): JSON lines of `timestamp` in ms, `input_length`,
  * `output_length`, and a `hash_ids` entry per 512 tokens, equal where all tokens up to there are.
  */
-export function mooncakeLoad(text: string, name: string, cut: TraceCut): Load {
+export function mooncakeLoad(text: string, name: string, cut: WorkloadTraceCut): Load {
   const lines = text.trim().split("\n").slice(0, cut.maxRequests);
   return {
     name,
@@ -38,7 +38,7 @@ export function mooncakeLoad(text: string, name: string, cut: TraceCut): Load {
 }
 
 /** Reads an Azure trace (Patel et al. 2024): `TIMESTAMP,ContextTokens,GeneratedTokens`. */
-export function azureLoad(text: string, name: string, cut: TraceCut): Load {
+export function azureLoad(text: string, name: string, cut: WorkloadTraceCut): Load {
   const lines = text.trim().split(/\r?\n/).slice(1, 1 + cut.maxRequests);
   const fields = lines.map((line) => line.split(","));
   const beganMs = timeMs(fields[0]?.[0] ?? "");

@@ -1,5 +1,5 @@
 import { SeededRandom } from "../base/seeded_random.ts";
-import { TRACE_BLOCK_TOKENS, type TracedRequest } from "./mooncake_trace.ts";
+import { MOONCAKE_BLOCK_TOKENS, type MooncakeRequest } from "./mooncake_trace.ts";
 import { randomWords, type WordCount, wordsFor } from "./words.ts";
 
 /** One question, and the most tokens of its answer. */
@@ -61,13 +61,14 @@ export function makeSessions(
 }
 
 /**
- * The sessions of a trace: prompts whose beginnings are equal exactly where those of the trace are.
+ * The sessions of a workload trace: prompts whose beginnings are equal exactly where those of the
+ * trace are.
  *
  * @param scale divides all lengths.
  * @param speed divides all times.
  */
-export function traceSessions(
-  requests: readonly TracedRequest[],
+export function mooncakeSessions(
+  requests: readonly MooncakeRequest[],
   { scale, speed, seed, words }: {
     readonly scale: number;
     readonly speed: number;
@@ -76,7 +77,7 @@ export function traceSessions(
   },
 ): Session[] {
   const blocks = new Map<number, string>();
-  const blockWords = wordsFor(TRACE_BLOCK_TOKENS / scale, words);
+  const blockWords = wordsFor(MOONCAKE_BLOCK_TOKENS / scale, words);
   const block = (id: number) => {
     const text = blocks.get(id) ?? randomWords(new SeededRandom(seed + id * 2 + 1), blockWords);
     blocks.set(id, text);

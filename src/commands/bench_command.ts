@@ -2,17 +2,17 @@ import type { BenchConfig, GoodputFigure } from "../core/bench_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { loadFigures } from "../client/load_figures.ts";
 import { type LoadOptions, runLoad } from "../client/load_runner.ts";
-import { parseTrace } from "../client/mooncake_trace.ts";
+import { parseMooncakeTrace } from "../client/mooncake_trace.ts";
 import { GUESSED_COUNT, randomWords, type WordCount } from "../client/words.ts";
-import { makeSessions, type Session, traceSessions } from "../client/workload.ts";
+import { makeSessions, mooncakeSessions, type Session } from "../client/workload.ts";
 import { SeededRandom } from "../base/seeded_random.ts";
 import { benchJson, benchText } from "./bench_report.ts";
 import { clientOf, modelOf } from "./server_client.ts";
 
 /** Words of the two prompts by which a server's tokenizer is measured. */
 const MEASURED_WORDS = [32, 160] as const;
-/** Largest trace that is read, bytes. */
-const MAX_TRACE_BYTES = 512 * 2 ** 20;
+/** Largest workload trace that is read, bytes. */
+const MAX_WORKLOAD_TRACE_BYTES = 512 * 2 ** 20;
 
 /** Where a bench says how far it is, and what ends it. */
 export interface BenchWatch {
@@ -24,7 +24,8 @@ export interface BenchWatch {
  * `quire bench`: puts a load on a server, and reports. Ends early with what there is where `signal`
  * aborts.
  *
- * @throws {StartupError} where the server does not answer, and for a trace that cannot be read.
+ * @throws {StartupError} where the server does not answer, and for a workload trace that cannot be
+ * read.
  */
 export async function benchCommand(
   config: BenchConfig,
@@ -112,16 +113,16 @@ function sessionsOf(config: BenchConfig, words: WordCount): Session[] {
     };
     return makeSessions(config.workload, config, { pace, words });
   }
-  const requests = parseTrace(readTrace(trace), trace, numPrompts);
-  return traceSessions(requests, { scale: traceScale, speed: Number(traceSpeed), seed, words });
+  const requests = parseMooncakeTrace(readMooncakeTrace(trace), trace, numPrompts);
+  return mooncakeSessions(requests, { scale: traceScale, speed: Number(traceSpeed), seed, words });
 }
 
-function readTrace(path: string): string {
+function readMooncakeTrace(path: string): string {
   try {
     const { size } = Deno.statSync(path);
-    if (size > MAX_TRACE_BYTES) {
+    if (size > MAX_WORKLOAD_TRACE_BYTES) {
       throw new StartupError(
-        `--trace ${path} has ${size} bytes, over the limit of ${MAX_TRACE_BYTES}`,
+        `--trace ${path} has ${size} bytes, over the limit of ${MAX_WORKLOAD_TRACE_BYTES}`,
       );
     }
     return Deno.readTextFileSync(path);

@@ -11,8 +11,8 @@ const Explanation = z.object({
   prompts: z.array(z.object({ text: z.string() })),
 });
 
-/** The part of a trace that is shown; a newer server may say more. */
-const Trace = z.object({
+/** The part of a request trace that is shown; a newer server may say more. */
+const RequestTrace = z.object({
   id: z.string(),
   sequences: z.array(z.object({
     index: z.int(),
@@ -65,7 +65,7 @@ export async function explainRequest(
 ): Promise<string> {
   const client = clientOf({ url, apiKey });
   const answer = await client.requestTrace(requestId);
-  const { data: trace, success } = Trace.safeParse(answer);
+  const { data: trace, success } = RequestTrace.safeParse(answer);
   if (!success) throw new StartupError(explainsNothing(client));
   if (json) return JSON.stringify(answer);
   return trace.sequences.flatMap((sequence) => {

@@ -248,7 +248,7 @@ export interface ScoresOutput {
   readonly scores: readonly TokenScore[];
 }
 
-/** The sum that a chunk's `pool` asks for: as many numbers as a hidden state has. */
+/** The sum that a chunk's `pooling` asks for: as many numbers as a hidden state has. */
 export interface PooledOutput {
   readonly type: "pooled";
   readonly sum: Float32Array;

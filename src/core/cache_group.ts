@@ -204,7 +204,8 @@ export function maxLiveBlocks(
       // A step at a chunk's last position writes up to this far from the chunk's first one.
       const spanTokens = cache.window - 1 + maxInFlightTokens;
       let most = 0;
-      // The places of chunks within blocks recur after as many chunks as a block has positions.
+      // The offsets of attention chunks in blocks recur after as many chunks as a block has
+      // positions.
       for (let chunk = 0; chunk < blockSize && chunk * cache.window < numTokens; chunk++) {
         const first = chunk * cache.window;
         const end = ceilDiv(Math.min(numTokens, first + spanTokens), blockSize);

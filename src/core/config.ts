@@ -93,7 +93,7 @@ export function parseConfig(
   takeModelArgument(line, MODEL_FLAG);
   const values = checkValues(ConfigSchema, line.given);
   checkBudget(values);
-  checkCheckpoints(values);
+  checkSnapshotInterval(values);
   checkPoolSize(values);
   checkInt8Activations(values);
   return deepFreeze({ command, ...values });
@@ -191,7 +191,7 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: Settings): void {
 }
 
 /** States are kept on block boundaries, where a later prompt can find them. */
-function checkCheckpoints({ stateSnapshotInterval, blockSize }: Settings): void {
+function checkSnapshotInterval({ stateSnapshotInterval, blockSize }: Settings): void {
   if (stateSnapshotInterval === undefined || stateSnapshotInterval % blockSize === 0) return;
   throw new StartupError(
     `--state-snapshot-interval must be a multiple of --block-size (${blockSize}), ` +

@@ -83,7 +83,7 @@ export interface EngineConfig extends SchedulingSettings {
   readonly autotune?: Autotune;
   /** File with the times of kernels; absent: none. */
   readonly tuningStore?: string;
-  /** File that requests, plans and tokens are appended to (`src/engine/step_trace.ts`). */
+  /** File of the step trace, to which requests, plans and tokens are appended (`src/engine`). */
   readonly traceSteps?: string;
   /** How the isolate's log lines are written; default: `text`. */
   readonly logFormat?: "text" | "json";

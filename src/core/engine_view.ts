@@ -33,7 +33,7 @@ export interface TreeRun {
   /** Its last node, and the hash of the path up to there: together they name it while it lasts. */
   readonly node: number;
   readonly hash: number;
-  /** The run above it, by its place in the view; -1 below a root. */
+  /** The run above it, by its index in the view; -1 below a root. */
   readonly parent: number;
   /** Which of the view's scopes. */
   readonly scope: number;

@@ -1,7 +1,10 @@
 /** Index into the vocabulary. */
 export type TokenId = number;
 
-/** Index of a physical KV block in the pool; the same place in every layer's buffer. */
+/**
+ * Index of a physical KV block: among all of the pool, or, in plans and on the device, among those
+ * of its cache group. The two are the same where slabs are not cut into several blocks.
+ */
 export type BlockId = number;
 
 /** One HTTP call as the engine knows it; unique for the life of the process. */

@@ -11,8 +11,10 @@ export interface GroupMemory {
   readonly blockBytes: readonly number[];
 }
 
-/** Where a layer's part of block `id` is: at byte `id * strideBytes + offsetBytes` of a buffer. */
-export interface LayerPlace {
+/**
+ * Where a layer's part of block `id` lies: at byte `id * strideBytes + offsetBytes` of a buffer.
+ */
+export interface LayerLayout {
   /** Index of its cache group. */
   readonly group: number;
   /** Index of its KV buffer. */
@@ -37,7 +39,7 @@ export interface KvBufferLayout {
   /** Blocks of each group in a slab. */
   readonly blocksPerSlab: readonly number[];
   /** Of each layer that keeps something. */
-  readonly places: ReadonlyMap<number, LayerPlace>;
+  readonly layerLayouts: ReadonlyMap<number, LayerLayout>;
 }
 
 /** Share of a group's memory that may be padding for the sake of more buffers. */
@@ -70,7 +72,7 @@ function bufferPerLayer({ layers, blockBytes }: GroupMemory): KvBufferLayout {
   return {
     slabBytes: blockBytes,
     blocksPerSlab: [1],
-    places: new Map(layers.map((layer, buffer) => [
+    layerLayouts: new Map(layers.map((layer, buffer) => [
       layer,
       { group: 0, buffer, strideBytes: blockBytes[buffer]!, offsetBytes: 0 },
     ])),
@@ -87,12 +89,12 @@ function layOver(
   // A state with many layers may be hundreds of blocks: then it is padded to whole ones.
   const maxBlocksPerSlab = Math.max(64, ceilDiv(Math.max(...sizes), Math.min(...sizes)));
   const slabs = planSlabs(sizes, { alignBytes: ALIGN_BYTES, maxBlocksPerSlab });
-  const places = new Map<number, LayerPlace>();
+  const layerLayouts = new Map<number, LayerLayout>();
   groups.forEach(({ layers }, group) => {
     const { strideBytes } = slabs.cuts[group]!;
     layers.forEach((layer, i) => {
       const offsetBytes = parts[group]!.offsets[i]!;
-      places.set(layer, { group, buffer: i % numBuffers, strideBytes, offsetBytes });
+      layerLayouts.set(layer, { group, buffer: i % numBuffers, strideBytes, offsetBytes });
     });
   });
   const shares = groups.map(({ blockBytes }, group) => {
@@ -102,7 +104,7 @@ function layOver(
   const layout = {
     slabBytes: Array.from({ length: numBuffers }, () => slabs.slabBytes),
     blocksPerSlab: slabs.cuts.map(({ blocksPerSlab }) => blocksPerSlab),
-    places,
+    layerLayouts,
   };
   return { layout, padding: 1 - Math.min(...shares) };
 }

@@ -19,8 +19,8 @@ export interface SlabCut {
  *
  * A slab is a whole number of blocks of every group, and belongs to one group at a time. So block
  * `id` of a group lies at byte `id * strideBytes` of the pool as if the pool were that group's
- * alone, and a kernel needs nothing but the id. Blocks of different groups with the same id are
- * different places, unless one slab is one block of each.
+ * alone, and a kernel needs nothing but the id. Blocks of different groups with the same id lie at
+ * different bytes, unless one slab is one block of each.
  */
 export interface SlabLayout {
   readonly slabBytes: number;

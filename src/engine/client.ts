@@ -194,8 +194,8 @@ export class EngineClient implements EnginePort {
         return this.#requests.accept(message.id);
       case "refused":
         return this.#requests.refuse(message.id, message.error);
-      case "begun":
-        return this.#requests.begin(message.ids);
+      case "admitted":
+        return this.#requests.admit(message.ids);
       case "reply":
         return this.#commands.settle(message.id, message.value, message.error);
       case "events":

@@ -46,7 +46,7 @@ export interface EngineOptions {
   /** Its records are posted with each step's events. */
   readonly recorder?: KvRecorder;
   /** Records requests, plans and results. */
-  readonly trace?: StepTraceWriter | undefined;
+  readonly stepTrace?: StepTraceWriter | undefined;
   /** The prefix cache's, where there is one. */
   readonly pins?: PinnedPrefixes | undefined;
   /** Blocks that the pool may grow to by itself; default: none beyond those it has. */
@@ -77,7 +77,7 @@ export class Engine {
   readonly #times: StepTimes;
   readonly #costs = new CostMeter();
   readonly #recorder: KvRecorder | undefined;
-  readonly #trace: StepTraceWriter | undefined;
+  readonly #stepTrace: StepTraceWriter | undefined;
   readonly #commands: EngineCommands;
   readonly #views: EngineViews;
   /** Absent where the runner's memory has one size. */
@@ -99,17 +99,17 @@ export class Engine {
     this.#runner = options.runner;
     this.#post = options.post;
     this.#recorder = options.recorder;
-    this.#trace = options.trace;
+    this.#stepTrace = options.stepTrace;
     this.#pace = options.pace;
     const { runner, scheduler, viewed, maxNumBlocks = 0, clock = systemClock } = options;
     this.#times = new StepTimes(runner, clock);
     this.#views = new EngineViews(scheduler, viewed, clock);
-    // A replay sees the times of the trace.
-    this.#now = options.trace?.now ?? (() => clock.now());
+    // A replay sees the times of the step trace.
+    this.#now = options.stepTrace?.now ?? (() => clock.now());
     this.#pool = isElastic(runner)
       ? new ElasticPool(scheduler.pool, runner, maxNumBlocks)
       : undefined;
-    const { pins, curve, trace } = options;
+    const { pins, curve, stepTrace } = options;
     const [views, times, pool] = [this.#views, this.#times, this.#pool];
     const abort = (id: RequestId) => this.abort(id);
     this.#commands = new EngineCommands({
@@ -119,7 +119,7 @@ export class Engine {
       pool,
       pins,
       curve,
-      trace,
+      stepTrace,
       abort,
     });
   }
@@ -127,22 +127,22 @@ export class Engine {
   /** Queues a request, and posts `accepted` or `refused`. */
   submit(request: GenerationRequest): void {
     try {
-      this.#trace?.tick();
+      this.#stepTrace?.tick();
       this.#scheduler.add(request, this.#now());
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       this.#post({ type: "refused", id: request.id, error: error.data });
       return;
     }
-    this.#trace?.record({ type: "add", request });
+    this.#stepTrace?.record({ type: "add", request });
     this.#post({ type: "accepted", id: request.id });
     this.#wake();
   }
 
   /** Ends sequence `index` of a request, or all of them; unknown ids are ignored. */
   abort(id: RequestId, index?: number): void {
-    this.#trace?.tick();
-    this.#trace?.record({
+    this.#stepTrace?.tick();
+    this.#stepTrace?.record({
       type: "abort",
       requestId: id,
       ...(index === undefined ? {} : { index }),
@@ -219,23 +219,23 @@ export class Engine {
     this.#times.begin();
     this.#work.plan();
     const log = this.#views.beginStep();
-    this.#trace?.tick();
+    this.#stepTrace?.tick();
     const bounds = this.#pace?.bounds;
     const batch = this.#scheduler.schedule(this.#now(), bounds);
-    this.#trace?.record({
+    this.#stepTrace?.record({
       type: "plan",
       ...(bounds === undefined ? {} : { bounds }),
       ...(batch === undefined ? {} : { batch }),
     });
     const ids = this.#scheduler.takeAdmitted();
     if (batch === undefined) return;
-    if (ids.length > 0) this.#post({ type: "begun", ids });
+    if (ids.length > 0) this.#post({ type: "admitted", ids });
     log?.planned(batch);
     this.#recorder?.planned(batch);
     this.#work.run(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
-    this.#trace?.tick();
-    this.#trace?.record({ type: "results", step: batch.step, results });
+    this.#stepTrace?.tick();
+    this.#stepTrace?.record({ type: "results", step: batch.step, results });
     this.#work.commit();
     const events = this.#scheduler.commit(batch, results);
     const time = this.#times.end();
@@ -252,7 +252,7 @@ export class Engine {
     const { swapTimes } = this.#runner;
     const costs = swapTimes && this.#costs.observe(batch, deviceMs + hostMs, swapTimes);
     if (costs === undefined) return;
-    this.#trace?.record({ type: "costs", costs });
+    this.#stepTrace?.record({ type: "costs", costs });
     this.#scheduler.setSwapCosts(costs);
   }
 

@@ -7,7 +7,7 @@ import type { ElasticPool } from "./elastic_pool.ts";
 import type { EngineViews } from "./engine_views.ts";
 import { pinPrefix } from "./pin_command.ts";
 import type { StepTimes } from "./step_times.ts";
-import type { TracedCommand } from "./step_trace.ts";
+import type { StepTraceCommand } from "./step_trace.ts";
 import type { StepTraceWriter } from "./step_trace_writer.ts";
 
 /** The parts of an engine that commands act on. */
@@ -21,7 +21,7 @@ export interface CommandParts {
   readonly pins: PinnedPrefixes | undefined;
   /** Estimates hit rates at other sizes of KV memory. */
   readonly curve: { estimate(): readonly CurvePoint[] } | undefined;
-  readonly trace: StepTraceWriter | undefined;
+  readonly stepTrace: StepTraceWriter | undefined;
   /** Ends all sequences of a request. */
   readonly abort: (id: RequestId) => void;
 }
@@ -36,9 +36,9 @@ export class EngineCommands {
 
   /** Carries a command out, and returns the reply or the refusal. No step is in flight. */
   async execute(command: EngineCommand): Promise<{ value: unknown } | { error: ErrorData }> {
-    const { trace } = this.#parts;
-    trace?.tick();
-    if (isTraced(command)) trace?.record({ type: "command", command });
+    const { stepTrace } = this.#parts;
+    stepTrace?.tick();
+    if (isInStepTrace(command)) stepTrace?.record({ type: "command", command });
     try {
       return { value: await this.#execute(command) };
     } catch (error) {
@@ -84,8 +84,8 @@ export class EngineCommands {
   }
 }
 
-/** Whether a command changes plans to come; a resize is traced where the pool is resized. */
-function isTraced(command: EngineCommand): command is TracedCommand {
+/** Whether a command changes plans to come; a resize is recorded where the pool is resized. */
+function isInStepTrace(command: EngineCommand): command is StepTraceCommand {
   const { type } = command;
   return type === "reset_prefix_cache" || type === "pin_prefix" || type === "unpin_prefix";
 }

@@ -15,7 +15,7 @@ import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 import { StepPace } from "./step_pace.ts";
-import type { TracedSizes, TraceEntry } from "./step_trace.ts";
+import type { StepTraceEntry, StepTraceSizes } from "./step_trace.ts";
 import { StepTraceWriter } from "./step_trace_writer.ts";
 
 /** A model that is ready to run. */
@@ -91,13 +91,13 @@ export class EngineSession {
   }
 
   async #serve(config: EngineConfig): Promise<void> {
-    const trace = openTrace(config);
+    const stepTrace = openStepTrace(config);
     const started = await this.#options.startRunner(
       config,
       (phase) => this.#post({ type: "progress", phase }),
     );
     if (!this.#mustStop) {
-      this.#engine = this.#createEngine(config, started, trace);
+      this.#engine = this.#createEngine(config, started, stepTrace);
       this.#post({ type: "ready", info: started.info });
       await this.#engine.loop();
     }
@@ -111,19 +111,19 @@ export class EngineSession {
   #createEngine(
     config: EngineConfig,
     { runner, info, modelFingerprint }: StartedRunner,
-    trace: StepTraceWriter | undefined,
+    stepTrace: StepTraceWriter | undefined,
   ): Engine {
     const { maxNumBatchedTokens } = info;
     const [pool, limits] = [poolSizes(config, info), schedulerLimits(config, info)];
     const recorder = new KvRecorder(() => Date.now());
     const onDecision = (decision: KvDecision) => {
       recorder.decided(decision, scheduler.numSteps);
-      if (decision.type === "resize") trace?.record(tracedResize(decision));
+      if (decision.type === "resize") stepTrace?.record(resizeEntry(decision));
     };
     const prefixCache = config.enablePrefixCaching
       ? {
         ...prefixCacheOptions(config, info, modelFingerprint),
-        ...omitUndefined({ now: trace?.now }),
+        ...omitUndefined({ now: stepTrace?.now }),
         listener: recorder,
       }
       : undefined;
@@ -142,10 +142,10 @@ export class EngineSession {
       onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
       onEnd: (scope, tokens) => curve.store(scope, tokens),
     });
-    trace?.record(tracedStart(config, { ...pool, ...limits }));
+    stepTrace?.record(startEntry(config, { ...pool, ...limits }));
     const { maxPrefillMs: maxMs } = config;
     return new Engine({
-      ...{ scheduler, runner, recorder, trace, curve },
+      ...{ scheduler, runner, recorder, stepTrace, curve },
       ...omitUndefined({ clock: this.#options.clock }),
       post: (message) => this.#post(message),
       pins: blocks.pins,
@@ -191,8 +191,10 @@ function hasNoMemory(error: unknown): boolean {
     (error instanceof RangeError && /allocation failed/i.test(error.message));
 }
 
-/** The trace that steps are written to, if any; the log says where it ends too early. */
-function openTrace({ traceSteps, logFormat, logLevel }: EngineConfig): StepTraceWriter | undefined {
+/** The step trace to write, if one is asked for; the log says where it ends too early. */
+function openStepTrace(
+  { traceSteps, logFormat, logLevel }: EngineConfig,
+): StepTraceWriter | undefined {
   if (traceSteps === undefined) return undefined;
   const log = createLogger(omitUndefined({ format: logFormat, level: logLevel }));
   return StepTraceWriter.open(traceSteps, (error) => {
@@ -223,18 +225,18 @@ function schedulerLimits(config: EngineConfig, info: EngineInfo) {
 }
 
 /** The start of an engine, without the secret of its cache keys. */
-function tracedStart(
+function startEntry(
   { cacheSecret: _, ...config }: EngineConfig,
-  sizes: Omit<TracedSizes, "evictionPolicy">,
-): TraceEntry {
+  sizes: Omit<StepTraceSizes, "evictionPolicy">,
+): StepTraceEntry {
   const { enablePrefixCaching, evictionPolicy = "lru" } = config;
   const caching = enablePrefixCaching ? { evictionPolicy } : {};
   return { type: "start", sizes: { ...sizes, ...caching }, config };
 }
 
-function tracedResize(
+function resizeEntry(
   { numAfter: numBlocks, sequenceId: grownFor }: KvDecision & { type: "resize" },
-): TraceEntry {
+): StepTraceEntry {
   return { type: "resize", numBlocks, ...omitUndefined({ grownFor }) };
 }
 

@@ -107,7 +107,10 @@ export class InFlightRequests {
     return { numKept: this.#requests.size, numFailed };
   }
 
-  /** Ends the requests that the lost engine had begun without a token: they are its likely end. */
+  /**
+   * Ends the requests that the lost engine had admitted and got no token of: it is likely lost by
+   * one of them.
+   */
   dropUnanswered(error: ErrorData): void {
     for (const request of [...this.#held]) {
       if (request.kept.isUnanswered) this.#fail(request, error);
@@ -157,9 +160,9 @@ export class InFlightRequests {
     if (request !== undefined) this.#fail(request, error);
   }
 
-  /** The engine begins to compute these requests. */
-  begin(ids: readonly RequestId[]): void {
-    for (const id of ids) this.#requests.get(id)?.kept.begin();
+  /** The engine has admitted these requests to the step that it is about to run. */
+  admit(ids: readonly RequestId[]): void {
+    for (const id of ids) this.#requests.get(id)?.kept.admit();
   }
 
   /** Hands the events of one step to the requests they are of. */

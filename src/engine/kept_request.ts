@@ -28,8 +28,8 @@ export class KeptRequest {
   readonly #sequences: readonly KeptSequence[];
   #numUnfinished: number;
   #numLosses = 0;
-  #hasBegun = false;
-  #isStalled = false;
+  #isAdmitted = false;
+  #isUnanswered = false;
 
   /** @param nowMs when it arrives. */
   constructor(request: GenerationRequest, nowMs: number) {
@@ -58,9 +58,9 @@ export class KeptRequest {
     return this.#numLosses >= MAX_LOSSES_WITHOUT_TOKEN;
   }
 
-  /** Whether the engine that had it last has begun to compute it, and has got no token of it. */
+  /** Whether the engine that had it last had admitted it, and has got no token of it. */
   get isUnanswered(): boolean {
-    return this.#isStalled;
+    return this.#isUnanswered;
   }
 
   /** Sequences that have not ended. */
@@ -100,7 +100,7 @@ export class KeptRequest {
     if (token !== undefined) {
       sequence.tokens.push(token);
       this.#numLosses = 0;
-      this.#isStalled = false;
+      this.#isUnanswered = false;
     }
     if (finishReason === undefined || sequence.hasEnded) return;
     sequence.hasEnded = true;
@@ -116,16 +116,16 @@ export class KeptRequest {
     });
   }
 
-  /** The engine that has it begins to compute it. */
-  begin(): void {
-    if (!this.#hasBegun) this.#isStalled = true;
-    this.#hasBegun = true;
+  /** The engine that has it has admitted it to the step that it is about to run. */
+  admit(): void {
+    if (!this.#isAdmitted) this.#isUnanswered = true;
+    this.#isAdmitted = true;
   }
 
-  /** The engine that had it is lost. One that had not begun is not lost by it. */
+  /** The engine that had it is lost; not by it, unless it had been admitted. */
   countLoss(): void {
-    if (this.#hasBegun) this.#numLosses++;
-    this.#hasBegun = false;
+    if (this.#isAdmitted) this.#numLosses++;
+    this.#isAdmitted = false;
   }
 
   /** The request as an engine first gets it. */

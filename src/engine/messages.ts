@@ -23,14 +23,17 @@ export type ToEngine =
 
 /** From the engine isolate to the main isolate. */
 export type FromEngine =
-  /** A start-up phase has begun. */
+  /** A phase of the start begins. */
   | { readonly type: "progress"; readonly phase: string }
   | { readonly type: "ready"; readonly info: EngineInfo }
   /** The reply to each `submit`, before any of its events. */
   | { readonly type: "accepted"; readonly id: RequestId }
   | { readonly type: "refused"; readonly id: RequestId; readonly error: ErrorData }
-  /** Said before a step that computes these requests, which begin with it or go on after a wait. */
-  | { readonly type: "begun"; readonly ids: readonly RequestId[] }
+  /**
+   * Said before a step is run to which sequences of these requests have been admitted, for the
+   * first time or after a preemption.
+   */
+  | { readonly type: "admitted"; readonly ids: readonly RequestId[] }
   /** The reply to each `command`: a value, or why it was refused. */
   | {
     readonly type: "reply";

@@ -12,7 +12,7 @@ import type { StepBounds } from "../core/step_bounds.ts";
 import type { SwapCosts, SwapSpace } from "../core/swap_space.ts";
 
 /** The sizes that decide which plans are made, with those of the pool at the start. */
-export interface TracedSizes extends PoolGroups, SchedulingSettings {
+export interface StepTraceSizes extends PoolGroups, SchedulingSettings {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
@@ -31,21 +31,21 @@ export interface TracedSizes extends PoolGroups, SchedulingSettings {
 }
 
 /** A command that changes what is planned afterwards. */
-export type TracedCommand = Extract<
+export type StepTraceCommand = Extract<
   EngineCommand,
   { readonly type: "reset_prefix_cache" | "pin_prefix" | "unpin_prefix" }
 >;
 
 /** One thing that happened in an engine, in order: all that its plans and its tokens depend on. */
-export type TraceEntry =
+export type StepTraceEntry =
   /**
    * An engine begins; what stands before is another's. `config` is there where a model is loaded.
    */
-  | { readonly type: "start"; readonly sizes: TracedSizes; readonly config?: EngineConfig }
+  | { readonly type: "start"; readonly sizes: StepTraceSizes; readonly config?: EngineConfig }
   /** A request has been accepted. */
   | { readonly type: "add"; readonly request: GenerationRequest }
   | { readonly type: "abort"; readonly requestId: RequestId; readonly index?: number }
-  | { readonly type: "command"; readonly command: TracedCommand }
+  | { readonly type: "command"; readonly command: StepTraceCommand }
   /** The pool has been resized; `grownFor` as the scheduler was told. */
   | { readonly type: "resize"; readonly numBlocks: number; readonly grownFor?: SequenceId }
   /** The scheduler has been told what copying and computing take. */
@@ -56,7 +56,7 @@ export type TraceEntry =
   | { readonly type: "results"; readonly step: number; readonly results: readonly ChunkResult[] };
 
 /** An entry with what the clock of the prefix cache showed as it happened, milliseconds. */
-export type TraceRecord = TraceEntry & { readonly ms: number };
+export type StepTraceRecord = StepTraceEntry & { readonly ms: number };
 
 /** Fields that hold token ids or bits wherever they stand: `Uint32Array`s. */
 const UINT32_FIELDS: ReadonlySet<string> = new Set([
@@ -71,7 +71,7 @@ const UINT32_FIELDS: ReadonlySet<string> = new Set([
 const FLOAT32_FIELDS: ReadonlySet<string> = new Set(["biases", "before", "sum"]);
 
 /** The record as one line of JSON, without its end: typed arrays as lists, -Infinity as a text. */
-export function formatTraceRecord(record: TraceRecord): string {
+export function formatStepTraceRecord(record: StepTraceRecord): string {
   return JSON.stringify(record, (field, value) => {
     // What it allows stands in each plan; its memory is large.
     if (field === "grammar") return { key: value.key };
@@ -80,8 +80,10 @@ export function formatTraceRecord(record: TraceRecord): string {
   });
 }
 
-/** Reads a line that {@link formatTraceRecord} has written. @throws {SyntaxError} on other text. */
-export function parseTraceRecord(line: string): TraceRecord {
+/**
+ * Reads a line that {@link formatStepTraceRecord} has written. @throws {SyntaxError} on other text.
+ */
+export function parseStepTraceRecord(line: string): StepTraceRecord {
   return JSON.parse(line, (field, value) => {
     if (UINT32_FIELDS.has(field)) return Uint32Array.from(value);
     if (FLOAT32_FIELDS.has(field)) return Float32Array.from(value, Number);

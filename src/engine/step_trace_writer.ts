@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { StartupError } from "../core/errors.ts";
-import { formatTraceRecord, type TraceEntry } from "./step_trace.ts";
+import { formatStepTraceRecord, type StepTraceEntry } from "./step_trace.ts";
 
 const LINE_FEED = 0x0a;
 
@@ -67,9 +67,9 @@ export class StepTraceWriter {
   }
 
   /** Writes an entry with the time of the latest tick. */
-  record(entry: TraceEntry): void {
+  record(entry: StepTraceEntry): void {
     if (this.#hasFailed) return;
-    const line = `${formatTraceRecord({ ms: this.#ms, ...entry })}\n`;
+    const line = `${formatStepTraceRecord({ ms: this.#ms, ...entry })}\n`;
     try {
       this.#write(line);
     } catch (error) {

@@ -52,7 +52,7 @@ export interface AdmissionOptions extends CachingOptions {
   readonly maxCachedTokens?: number;
   /**
    * What an encoder turns into positions of its own, for groups of that kind. Its prefix is found
-   * only with the same inputs at the same places. Default: none.
+   * only with the same inputs at the same positions. Default: none.
    */
   readonly inputs?: readonly EncoderInput[];
 }
@@ -92,6 +92,6 @@ export interface Fork {
   readonly numShared?: number;
   /** As of an admission. */
   readonly numHeadroomSlabs?: number;
-  /** Whether a running group grows by it: the watermark is kept from newcomers alone. */
-  readonly isGrowth?: boolean;
+  /** Whether it is for a group that runs: the watermark is kept from newcomers alone. */
+  readonly isOfRunningGroup?: boolean;
 }

@@ -165,18 +165,18 @@ export class BlockManager {
   }
 
   /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
-  growthDemand(id: SequenceId, numTokens: number): Demand {
-    return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
+  extensionDemand(id: SequenceId, numTokens: number): Demand {
+    return this.#room.extensionDemand(this.#allocator.blocksOf(id).tables, numTokens);
   }
 
   /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
-  numMissingToGrow(demand: Demand): number {
+  numMissingToExtend(demand: Demand): number {
     return this.#room.countMissing(demand);
   }
 
   /** Whether sequences that run can get so many more blocks among them. */
-  canGrow(demand: Demand): boolean {
-    return this.numMissingToGrow(demand) <= 0;
+  canExtend(demand: Demand): boolean {
+    return this.numMissingToExtend(demand) <= 0;
   }
 
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
@@ -375,7 +375,7 @@ export class BlockManager {
     return resizePool(numBlocks, { pool: this.#pool, cache: this.#cache, ...held });
   }
 
-  /** What each place of the pool is now. O(pool + tables). */
+  /** What each block of the pool is now. O(pool + tables). */
   mapBlocks(): BlockMap {
     return mapBlocks({
       pool: this.#pool,

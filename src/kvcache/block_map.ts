@@ -18,7 +18,7 @@ export interface MappedBlocks {
   readonly sequences: ReadonlyMap<SequenceId, SequenceBlocks>;
 }
 
-/** What each place of the pool is now. Changes nothing; O(pool + tables). */
+/** What each block of the pool is now. Changes nothing; O(pool + tables). */
 export function mapBlocks({ pool, cache, sequences }: MappedBlocks): BlockMap {
   const { numBlocks } = pool;
   const states = new Uint8Array(numBlocks);

@@ -3,7 +3,7 @@ import type { BlockId } from "../core/ids.ts";
 import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/pool.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
-import { admissionDemand, growthDemand, swapInDemand } from "./tables/demands.ts";
+import { admissionDemand, extensionDemand, swapInDemand } from "./tables/demands.ts";
 import { type EncoderInput, inputDemand, type InputPlan } from "./tables/encoder_inputs.ts";
 import { canSwapIn, fullBlocksOf } from "./tables/swap_tables.ts";
 import type { SwappedSequence } from "./swap/swap_store.ts";
@@ -116,8 +116,8 @@ export class PoolRoom {
   }
 
   /** Blocks that tables lack to cover `numTokens` positions. */
-  growthDemand(tables: BlockTables, numTokens: number): Demand {
-    return growthDemand(this.#groups, tables, numTokens, this.#grain.blockSize);
+  extensionDemand(tables: BlockTables, numTokens: number): Demand {
+    return extensionDemand(this.#groups, tables, numTokens, this.#grain.blockSize);
   }
 
   /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
@@ -131,7 +131,7 @@ export class PoolRoom {
    * The first sequence may take all: no other could grow into what it leaves, and one that needs
    * the whole pool would wait for ever.
    */
-  countMissingAtStart(
+  countMissingToAdmit(
     demand: Demand,
     hits: readonly BlockId[],
     request: Pick<RoomRequest, "isFirst" | "numHeadroomSlabs">,
@@ -177,7 +177,7 @@ export class PoolRoom {
     const lengths = { numComputed, numFound: hit.nodes.length };
     const demand = swapInDemand(this.#groups, numTokens, lengths, this.#grain);
     const hits = found.blocks.flat();
-    const numMissing = this.countMissingAtStart(demand, hits, request);
+    const numMissing = this.countMissingToAdmit(demand, hits, request);
     const plan = {
       hit: found,
       inputs: undefined,
@@ -210,7 +210,7 @@ export class PoolRoom {
     const demand = inputs === undefined ? ofTokens : addDemands(ofTokens, inputs.demand);
     const hits = inputs === undefined ? blocksOf(hit) : [...blocksOf(hit), ...inputs.hits];
     const demandWithReserved = reserved === undefined ? demand : addDemands(demand, reserved);
-    const numMissing = this.countMissingAtStart(demandWithReserved, hits, {
+    const numMissing = this.countMissingToAdmit(demandWithReserved, hits, {
       isFirst,
       numHeadroomSlabs,
     });

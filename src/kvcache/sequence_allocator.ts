@@ -40,8 +40,8 @@ export interface AllocatorOptions {
 
 /**
  * The sequences with block tables, and every way in which one gets blocks: as it is admitted with
- * what is cached of its prompt, as it forks another, and as it grows. All or nothing each
- * time; every decision is told. O(blocks moved or looked up).
+ * what is cached of its prompt, as it forks another, and as its tables are extended. All or nothing
+ * each time; every decision is told. O(blocks moved or looked up).
  */
 export class SequenceAllocator {
   readonly sequences = new Map<SequenceId, SequenceBlocks>();
@@ -116,11 +116,11 @@ export class SequenceAllocator {
 
   /** Forks another sequence as `id`, or returns undefined and has changed nothing. */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions): Admission | undefined {
-    const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
+    const { numTokens, numShared = numTokens - 1, isOfRunningGroup = false } = fork;
     const { room, source, groups, onDecision } = this.#options;
     const plan = this.planFork(fork);
     if (plan === undefined) return undefined;
-    const hasRoom = isGrowth ? room.countMissing(plan.demand) <= 0 : this.#hasRoom(
+    const hasRoom = isOfRunningGroup ? room.countMissing(plan.demand) <= 0 : this.#hasRoom(
       id,
       this.#countMissing(plan.demand, fork.numHeadroomSlabs),
       plan.demand,
@@ -154,7 +154,7 @@ export class SequenceAllocator {
   tryExtend(id: SequenceId, numTokens: number): boolean {
     const { room } = this.#options;
     const sequence = this.blocksOf(id);
-    const demand = room.growthDemand(sequence.tables, numTokens);
+    const demand = room.extensionDemand(sequence.tables, numTokens);
     if (demand.every((count) => count === 0)) return true;
     if (room.countMissing(demand) > 0) return false;
     sequence.append(this.#take(id, demand));
@@ -163,7 +163,7 @@ export class SequenceAllocator {
 
   #countMissing(demand: Demand, numHeadroomSlabs: number | undefined): number {
     const request = { isFirst: this.sequences.size === 0, numHeadroomSlabs };
-    return this.#options.room.countMissingAtStart(demand, [], request);
+    return this.#options.room.countMissingToAdmit(demand, [], request);
   }
 
   /** Whether a new sequence may take so many blocks; tells why it waits if it may not. */

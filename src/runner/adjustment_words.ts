@@ -3,7 +3,7 @@ import type { DrawRequest, LogitAdjustment } from "../core/batch.ts";
 import { f32ToBits } from "../base/float_bits.ts";
 
 /** Where the adjustments of a step end, and how many and how large they are. */
-export interface PlacedAdjustments {
+export interface PackedAdjustments {
   /** The first word after them. */
   readonly end: number;
   readonly numAdjusts: number;
@@ -33,7 +33,7 @@ export function putAdjustments(
   words: Uint32Array<ArrayBuffer>,
   at: number,
   draws: readonly DrawRequest[],
-): PlacedAdjustments {
+): PackedAdjustments {
   const header = words.subarray(0, HEADER_WORDS);
   const numAdjusts = draws.filter(({ adjustment }) => adjustment !== undefined).length;
   header[STEP.numAdjusts] = numAdjusts;

@@ -43,20 +43,24 @@ export function layerKvs(
   settings: KvSettings,
   kvBuffers: readonly DeviceBuffer[],
 ): (LayerKv | undefined)[] {
-  const { groups, layout } = kvMemory(model, settings);
+  const { groups, layout: { layerLayouts } } = kvMemory(model, settings);
   const dtypes = layerDtypes({ ...kvFormat(settings), numLayers: model.caches.length });
   return model.caches.map((cache, layer) => {
-    const place = layout.places.get(layer);
-    if (cache === undefined || cache.kind === "state" || place === undefined) return undefined;
+    const layout = layerLayouts.get(layer);
+    if (cache === undefined || cache.kind === "state" || layout === undefined) return undefined;
     const { numKvHeads: G, headDim: D } = cache;
     const { window: WINDOW, isChunked: IS_CHUNKED, numSinkTokens: NUM_SINKS } = readSpan(
-      groups[place.group]!,
+      groups[layout.group]!,
     );
     const shape: KvShape = {
       ...{ G, D, BLOCK_SIZE: settings.blockSize, KV_DTYPE: dtypes[layer]! },
-      ...{ GROUP: place.group, STRIDE: place.strideBytes / 4, LAYER_OFFSET: place.offsetBytes / 4 },
+      ...{
+        GROUP: layout.group,
+        STRIDE: layout.strideBytes / 4,
+        LAYER_OFFSET: layout.offsetBytes / 4,
+      },
       ...{ WINDOW, IS_CHUNKED, NUM_SINKS },
     };
-    return { buffer: kvBuffers[place.buffer]!, shape };
+    return { buffer: kvBuffers[layout.buffer]!, shape };
   });
 }

@@ -98,7 +98,7 @@ export class KvStorage {
     this.#numSlabs = numSlabs;
   }
 
-  /** Puts a buffer of `bytes` in a buffer's place, with the first `kept` bytes of the old one. */
+  /** Replaces a buffer by one of `bytes` bytes, with the first `kept` bytes of the old one. */
   async #replace(index: number, bytes: number, kept: number): Promise<void> {
     const old = this.#buffers[index]!;
     if (old.bytes === bytes) return;

@@ -33,7 +33,7 @@ export interface RunnerComponents extends StepProgramOptions {
   readonly swap?: SwapMemory | undefined;
 }
 
-/** The sizes of a step, and the words of its metadata where another program puts them in place. */
+/** The sizes of a step, and the words of its metadata where `next_step` copies them to the step. */
 type FurtherDims = StepDims & { readonly numWords: number };
 
 /** How a sub-batch is run. */
@@ -216,7 +216,7 @@ export class ModelRunner {
    * Gives the KV pool `numBlocks` blocks between two steps; those below both sizes keep their
    * contents.
    *
-   * @param moves of blocks beyond the new end to places below it, made before memory goes.
+   * @param moves of blocks beyond the new end to ids below it, made before memory goes.
    * @throws {RangeError} when the device has no room; the pool is as it was. A smaller one always
    * fits.
    */

@@ -89,8 +89,8 @@ export class StepPrograms {
   }
 
   /**
-   * Hands the device the metadata of further steps, and returns the programs that put each in its
-   * place.
+   * Hands the device the metadata of further steps, and returns the programs that copy each to
+   * where a step's metadata is read.
    *
    * @throws {RangeError} when the device has no room for it.
    */

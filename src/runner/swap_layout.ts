@@ -70,7 +70,7 @@ function blockParts(model: Pick<Model, "caches">, settings: KvSettings): BlockPa
   return groupMemory(groups, kvFormat(settings), sizes).map(({ layers, blockBytes }) => {
     const byBuffer = new Map<number, BlockPart>();
     layers.forEach((layer, i) => {
-      const { buffer, strideBytes, offsetBytes } = layout.places.get(layer)!;
+      const { buffer, strideBytes, offsetBytes } = layout.layerLayouts.get(layer)!;
       const bytes = Math.max(byBuffer.get(buffer)?.bytes ?? 0, offsetBytes + blockBytes[i]!);
       byBuffer.set(buffer, { buffer, strideBytes, bytes });
     });

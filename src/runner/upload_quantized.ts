@@ -59,7 +59,7 @@ function packedRows(checkpoint: Checkpoint, rows: TensorRows, dtype: QuantizedDt
 /**
  * Reads rows as numbers and quantizes them.
  *
- * @throws {StartupError} naming the tensor and the place of a weight that cannot be quantized.
+ * @throws {StartupError} naming the tensor and the index of a weight that cannot be quantized.
  */
 function quantizedRows<Rows>(
   checkpoint: Checkpoint,
@@ -77,10 +77,10 @@ function quantizedRows<Rows>(
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const path = checkpoint.fileOf(tensor.name);
-    const index = values.findIndex((value) => Math.abs(value) > MAX_QUANTIZED_MAGNITUDE);
-    const place = begin / DTYPE_BYTES[tensor.dtype] + index;
+    const inPiece = values.findIndex((value) => Math.abs(value) > MAX_QUANTIZED_MAGNITUDE);
+    const index = begin / DTYPE_BYTES[tensor.dtype] + inPiece;
     throw new StartupError(
-      `${path}: tensor ${JSON.stringify(tensor.name)} at index ${place}: ${error.message}`,
+      `${path}: tensor ${JSON.stringify(tensor.name)} at index ${index}: ${error.message}`,
     );
   }
 }

@@ -7,8 +7,8 @@ import { deviceTypes } from "./device_dtypes.ts";
 import type { WeightSource } from "./upload_weights.ts";
 import { isVector, type PlannedShard, planShards } from "./weight_buffers.ts";
 
-/** What decides how weights lie on a device. */
-export type WeightPlace = Pick<Device, "capabilities" | "maxBindingBytes">;
+/** What of a device decides how weights lie on it. */
+export type WeightDevice = Pick<Device, "capabilities" | "maxBindingBytes">;
 
 /**
  * Bytes that weights take on a device, as {@link uploadWeights} places them.
@@ -18,7 +18,7 @@ export type WeightPlace = Pick<Device, "capabilities" | "maxBindingBytes">;
 export function weightsSize(
   sources: readonly WeightSource[],
   quantization: Quantization | undefined,
-  device: WeightPlace,
+  device: WeightDevice,
 ): number {
   const { usesWeightTextures } = tuningFor(device.capabilities);
   return sources.reduce((sum, { spec, tensors }) => {
@@ -32,7 +32,7 @@ export function weightsSize(
 function shardBytes(
   { dtype, rows, columns, bytes }: PlannedShard,
   isTexture: boolean,
-  { capabilities }: WeightPlace,
+  { capabilities }: WeightDevice,
 ): number {
   const extent = isTexture ? panelExtent(dtype, rows, columns) : undefined;
   if (extent === undefined) return bytes;

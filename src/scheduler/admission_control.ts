@@ -210,9 +210,9 @@ export class AdmissionControl {
     }
     this.#countLookup(group, admission);
     for (const copy of copies) plan.addCopy(copy);
-    const hasGrown = group.tryGrow(plan, this.#blocks);
+    const hasExtended = group.tryExtend(plan, this.#blocks);
     invariant(
-      hasGrown,
+      hasExtended,
       `group ${group.id} is admitted and lacks blocks: it needs ${
         group.blockDemand(this.#blocks)
       }, ` +

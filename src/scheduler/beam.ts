@@ -8,19 +8,19 @@ import { Sequence, type SequenceIdentity } from "./sequence.ts";
 
 /**
  * One beam of a search: a sequence with an id and a block table of its own. Its `state` says
- * whether it has that table ("running") or is still to branch off another beam ("waiting").
+ * whether it has that table ("running") or is still to fork another beam ("waiting").
  */
 export class Beam extends Sequence {
   /**
-   * The beam in `slot` of `[0, width)` of the search `identity`, whose answer so far is `outputs`.
+   * Beam `beamIndex` of `[0, width)` of the search `identity`, whose answer so far is `outputs`.
    */
   constructor(
     { id, index, ...identity }: SequenceIdentity,
     request: SequenceRequest,
-    slot: number,
+    beamIndex: number,
     outputs: Iterable<TokenId>,
   ) {
-    super({ ...identity, id: id + slot, index: index + slot }, request);
+    super({ ...identity, id: id + beamIndex, index: index + beamIndex }, request);
     for (const token of outputs) this.append(token);
   }
 
@@ -30,27 +30,25 @@ export class Beam extends Sequence {
   }
 }
 
-/**
- * A beam that can branch off another now: the source has computed all that the two have in common.
- */
-export interface Branch {
+/** A beam that can fork another now: the source has computed all that the two have in common. */
+export interface BeamFork {
   readonly beam: Beam;
   readonly source: Beam;
   /** Leading tokens that the two have in common. */
   readonly numShared: number;
 }
 
-/** Gives a beam its tables, and returns the copies that it needs. */
-export function startBranch(
-  { beam, source, numShared }: Branch,
+/** Gives a beam its tables, by a fork, and returns the copies that it needs. */
+export function forkBeam(
+  { beam, source, numShared }: BeamFork,
   blocks: BlockManager,
 ): readonly BlockCopy[] {
   const { id, numTokens, caching } = beam;
-  const fork = { source: source.id, numTokens, numShared, isGrowth: true };
+  const fork = { source: source.id, numTokens, numShared, isOfRunningGroup: true };
   const admission = blocks.tryFork(id, fork, caching);
   invariant(
     admission !== undefined,
-    `beam ${id} branches off with ${numTokens} tokens, ${numShared} of them shared, and lacks ` +
+    `beam ${id} is a fork of ${numTokens} tokens, ${numShared} of them shared, and lacks ` +
       `blocks: ${blocks.numFree} are free and ${blocks.numIdle} cached`,
   );
   beam.state = "running";

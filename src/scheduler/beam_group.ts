@@ -7,7 +7,7 @@ import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
 import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
-import { Beam, type Branch, numCommonTokens, startBranch } from "./beam.ts";
+import { Beam, type BeamFork, forkBeam, numCommonTokens } from "./beam.ts";
 import { answerReports } from "./beam_answers.ts";
 import { BeamSearch, type Continuation } from "./beam_search.ts";
 import { poolExceededByBeams } from "./pool_errors.ts";
@@ -27,13 +27,13 @@ export interface BeamGroupOptions {
  *     step        tables                          commit: the two best continuations are b's
  *     n     a  [ 0 | 1 | 2 ]                      a is dropped, its last block is free
  *           b  [ 0 | 1 | 3 ]                      b goes on with the better one
- *     n + 1 b  [ 0 | 1 | 3 ]                      c branches off b: whole blocks are shared,
+ *     n + 1 b  [ 0 | 1 | 3 ]                      c forks b: whole blocks are shared,
  *           c  [ 0 | 1 | 4 ]                      block 3, which b fills on, is copied to 4
  *
  * Beams differ in tokens, so two share exactly the whole blocks of the tokens that they have in
  * common. After a preemption they come back to the same tables: the likeliest is computed first,
- * then one after the other branches off the computed one that it has most in common with. All
- * advance together, once every one has all but its newest token computed.
+ * then one after the other forks the computed one that it has most in common with. All advance
+ * together, once every one has all but its newest token computed.
  */
 export class BeamGroup implements SequenceGroup {
   readonly id: SequenceId;
@@ -135,11 +135,11 @@ export class BeamGroup implements SequenceGroup {
     return this.#beams[0]!;
   }
 
-  /** Blocks of the other beams that the leader does not share, or those of the first branching. */
+  /** Blocks of the other beams that the leader does not share, or those of the first forks. */
   reservedDemand(blocks: BlockManager): Demand {
     if (this.#beams.length === 1) {
-      const numBranches = this.#search.canBranch ? this.#width - 1 : 0;
-      return blocks.cacheGroups.map(() => numBranches);
+      const numForks = this.#search.canFork ? this.#width - 1 : 0;
+      return blocks.cacheGroups.map(() => numForks);
     }
     const demands = this.#beams.slice(1).map((beam, i) => {
       const common = this.#beams.slice(0, i + 1).map((other) => numCommonTokens(beam, other));
@@ -153,25 +153,27 @@ export class BeamGroup implements SequenceGroup {
     this.#leader.numComputedTokens = numComputedTokens;
   }
 
-  /** Makes all tables cover their beams' tokens, and branches off each beam that can be. */
-  tryGrow(plan: StepPlan, blocks: BlockManager): boolean {
-    const branches = this.#branches(blocks);
-    if (!blocks.canGrow(this.blockDemand(blocks, branches))) return false;
+  /** Makes all tables cover their beams' tokens, and gives each beam its own that can fork now. */
+  tryExtend(plan: StepPlan, blocks: BlockManager): boolean {
+    const forks = this.#forks(blocks);
+    if (!blocks.canExtend(this.blockDemand(blocks, forks))) return false;
     for (const { id, numTokens } of this.#holders) blocks.tryExtend(id, numTokens);
-    for (const branch of branches) {
-      for (const copy of startBranch(branch, blocks)) plan.addCopy(copy);
+    for (const fork of forks) {
+      for (const copy of forkBeam(fork, blocks)) plan.addCopy(copy);
     }
     return true;
   }
 
-  /** Blocks that the tables of its beams lack, those of beams to be branched off included. */
-  blockDemand(blocks: BlockManager, branches: readonly Branch[] = this.#branches(blocks)): Demand {
-    const growing = this.#holders.map(({ id, numTokens }) => blocks.growthDemand(id, numTokens));
-    const branching = branches.map(({ beam, numShared }) =>
+  /** Blocks that the tables of its beams lack, those of forks to be made included. */
+  blockDemand(blocks: BlockManager, forks: readonly BeamFork[] = this.#forks(blocks)): Demand {
+    const extended = this.#holders.map(({ id, numTokens }) =>
+      blocks.extensionDemand(id, numTokens)
+    );
+    const forking = forks.map(({ beam, numShared }) =>
       blocks.forkDemand(beam.numTokens, numShared)
     );
     const none: Demand = blocks.cacheGroups.map(() => 0);
-    return [...growing, ...branching].reduce(addDemands, none);
+    return [...extended, ...forking].reduce(addDemands, none);
   }
 
   /** Plans the next token of every beam, or its recomputation, which comes first. */
@@ -222,7 +224,7 @@ export class BeamGroup implements SequenceGroup {
     const parents = this.#beams;
     const kept = new Set(next.map(({ parent }) => parents[parent]!));
     const dropped = parents.filter((beam) => !kept.has(beam));
-    const slots = this.#freeSlots(kept);
+    const freeIndices = this.#freeBeamIndices(kept);
     const added: Beam[] = [];
     const goesOn = new Set<Beam>();
     const appends: (() => void)[] = [];
@@ -230,12 +232,12 @@ export class BeamGroup implements SequenceGroup {
       const parent = parents[rank]!;
       const isFirst = !goesOn.has(parent);
       goesOn.add(parent);
-      const beam = isFirst ? parent : this.#makeBeam(slots.shift()!, parent.outputs);
+      const beam = isFirst ? parent : this.#makeBeam(freeIndices.shift()!, parent.outputs);
       if (!isFirst) added.push(beam);
       appends.push(() => beam.append(token));
       return beam;
     });
-    // Only now, since branches begin with the tokens that their parents had.
+    // Only now, since new beams begin with the tokens that their parents had.
     for (const append of appends) append();
     for (const beam of dropped) sink.drop(beam);
     for (const beam of added) sink.reportQueued(beam);
@@ -254,8 +256,8 @@ export class BeamGroup implements SequenceGroup {
     for (const beam of this.#beams) beam.caching = caching;
   }
 
-  #makeBeam(slot: number, outputs: Iterable<TokenId>): Beam {
-    return new Beam(this.#identity, this.#request, slot, outputs);
+  #makeBeam(beamIndex: number, outputs: Iterable<TokenId>): Beam {
+    return new Beam(this.#identity, this.#request, beamIndex, outputs);
   }
 
   /** Beams with a table. */
@@ -263,17 +265,17 @@ export class BeamGroup implements SequenceGroup {
     return this.#beams.filter(({ state }) => state === "running");
   }
 
-  #freeSlots(kept: ReadonlySet<Beam>): number[] {
+  #freeBeamIndices(kept: ReadonlySet<Beam>): number[] {
     const taken = new Set([...kept].map(({ id }) => id - this.id));
-    return Array.from(Array(this.#width).keys()).filter((slot) => !taken.has(slot));
+    return Array.from(Array(this.#width).keys()).filter((beamIndex) => !taken.has(beamIndex));
   }
 
-  /** Beams without a table whose best source is computed; the others branch off later. */
-  #branches(blocks: BlockManager): Branch[] {
+  /** Beams without a table whose best source is computed; the others fork later. */
+  #forks(blocks: BlockManager): BeamFork[] {
     return this.#beams.flatMap((beam, i) => {
       if (beam.state === "running") return [];
       const sources = this.#beams.filter((other, j) => j < i || other.state === "running");
-      let best: Branch | undefined;
+      let best: BeamFork | undefined;
       for (const source of sources) {
         const numShared = numCommonTokens(beam, source);
         const isLonger = best === undefined || numShared > best.numShared;

@@ -39,8 +39,8 @@ interface Candidate extends Continuation {
   readonly path: ScoredPath;
 }
 
-/** A beam: its tokens and the sum of their log-probabilities. */
-type Line = Pick<Candidate, "sum"> & { readonly path: ScoredPath | undefined };
+/** A beam: its tokens and the sum of their log-probabilities; `Beam` has its blocks. */
+type ScoredBeam = Pick<Candidate, "sum"> & { readonly path: ScoredPath | undefined };
 
 /**
  * Beam search over tokens: which continuations of a prompt are followed, and which is best.
@@ -59,7 +59,7 @@ export class BeamSearch {
   readonly #options: BeamSearchOptions;
   readonly #stopTokenIds: ReadonlySet<TokenId>;
   /** Likeliest first. */
-  #lines: Line[] = [{ sum: 0, path: undefined }];
+  #beams: ScoredBeam[] = [{ sum: 0, path: undefined }];
   /** The best so far, at most `width`, best first. */
   #hypotheses: Hypothesis[] = [];
   #numTokens = 0;
@@ -71,11 +71,11 @@ export class BeamSearch {
 
   /** Whether there is nothing left to follow. */
   get isDone(): boolean {
-    return this.#lines.length === 0;
+    return this.#beams.length === 0;
   }
 
-  /** Whether its next step can leave more than one beam. */
-  get canBranch(): boolean {
+  /** Whether its next step can leave more than one beam, so that the others are forks. */
+  get canFork(): boolean {
     return this.#options.width > 1 && this.#numTokens + 1 < this.#options.maxNumTokens;
   }
 
@@ -94,8 +94,8 @@ export class BeamSearch {
   advance(candidates: readonly (readonly TokenLogprob[])[]): readonly Continuation[] {
     const { width, maxNumTokens } = this.#options;
     invariant(
-      candidates.length === this.#lines.length,
-      `candidates of ${candidates.length} beams, ${this.#lines.length} are followed`,
+      candidates.length === this.#beams.length,
+      `candidates of ${candidates.length} beams, ${this.#beams.length} are followed`,
     );
     this.#numTokens++;
     const ranked = this.#rank(candidates);
@@ -105,14 +105,14 @@ export class BeamSearch {
     const isDone = this.#isSettled(next);
     const isCut = !isDone && this.#numTokens === maxNumTokens;
     if (isCut) next.forEach((candidate) => this.#finish(candidate, "length"));
-    this.#lines = isDone || isCut ? [] : next;
-    return this.#lines.length === 0 ? [] : next;
+    this.#beams = isDone || isCut ? [] : next;
+    return this.#beams.length === 0 ? [] : next;
   }
 
   /** All candidates, likeliest first. */
   #rank(candidates: readonly (readonly TokenLogprob[])[]): Candidate[] {
     const all = candidates.flatMap((own, parent) => {
-      const { sum, path: previous } = this.#lines[parent]!;
+      const { sum, path: previous } = this.#beams[parent]!;
       invariant(own.length > 0, `beam ${parent} has no candidates`);
       return own.slice(0, numCandidates(this.#options)).map(({ token, logprob }) => ({
         parent,

@@ -75,9 +75,9 @@ export class Counters {
   /**
    * The pool has been resized, by itself or on demand, and has evicted `numEvicted` cached blocks.
    */
-  countResize(isGrowth: boolean, numEvicted: number): void {
+  countResize(isByItself: boolean, numEvicted: number): void {
     this.#counts.numShrinkEvictedBlocks += numEvicted;
-    if (isGrowth) this.#counts.numPoolGrowths++;
+    if (isByItself) this.#counts.numPoolGrowths++;
     else this.#counts.numPoolResizes++;
   }
 

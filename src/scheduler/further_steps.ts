@@ -73,9 +73,9 @@ export class FurtherSteps {
   #affordable(sequences: readonly Sequence[], own: readonly number[]): number {
     for (let bound = Math.max(...own); bound > 1; bound = Math.floor(bound / 2)) {
       const demands = sequences.map(({ id, numComputedTokens }, i) =>
-        this.#blocks.growthDemand(id, numComputedTokens + Math.min(own[i]!, bound))
+        this.#blocks.extensionDemand(id, numComputedTokens + Math.min(own[i]!, bound))
       );
-      if (this.#blocks.canGrow(demands.reduce(addDemands))) return bound;
+      if (this.#blocks.canExtend(demands.reduce(addDemands))) return bound;
     }
     return 1;
   }

@@ -69,8 +69,8 @@ export class PoolSizing {
   shortage(): BlockShortage | undefined {
     const { queues } = this.#parts;
     const { running } = queues;
-    const growing = totalDemand(running, this.#blocks);
-    const numMissing = this.#blocks.numMissingToGrow(growing);
+    const extensions = totalDemand(running, this.#blocks);
+    const numMissing = this.#blocks.numMissingToExtend(extensions);
     if (numMissing > 0) {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }
@@ -82,7 +82,7 @@ export class PoolSizing {
     const isLone = running.length === 0;
     return {
       sequenceId: group.id,
-      numMissing: numLacked + this.#blocks.numSlabsFor(growing),
+      numMissing: numLacked + this.#blocks.numSlabsFor(extensions),
       isLone,
     };
   }

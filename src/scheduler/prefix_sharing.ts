@@ -32,7 +32,7 @@ export function promptIndices(sequences: readonly SequenceRequest[]): number[] {
 /**
  * Decides how a waiting group starts, given those that run and those of its own request.
  *
- * Of several sequences with one prompt the first computes it, and the others branch off; of several
+ * Of several sequences with one prompt the first computes it, and the others fork it; of several
  * requests that begin alike the first computes the common blocks, and the others wait and find
  * them. Waiting ends when that sequence has got there or runs no more, so it never outlasts its
  * cause.
@@ -52,7 +52,7 @@ export function chooseSharing(
     other.state === "running" && other.promptIndex === group.promptIndex &&
     other.caching.scope === group.caching.scope
   );
-  // All but the last prompt position, which every branch computes to draw its own first token.
+  // All but the last prompt position, which every fork computes to draw its own first token.
   const numShared = group.numPromptTokens - 1;
   if (sibling !== undefined && group.numOutputTokens === 0 && numShared > 0) {
     const isThere = sibling.numComputedTokens >= numShared && !blocks.swap?.isLoading(sibling.id);

@@ -127,8 +127,8 @@ export function checkSearchFits(request: GenerationRequest, limits: RequestLimit
   }
   const largest = { blockSize, numBlocks: Math.max(limits.numBlocks, limits.maxNumBlocks) };
   for (const { prompt: { length }, params } of sequences) {
-    const canBranch = Math.min(params.maxTokens, maxModelLen - length) > 1;
-    const numNeeded = canBranch ? numSlabsOfSearch(length, width) : 0;
+    const canFork = Math.min(params.maxTokens, maxModelLen - length) > 1;
+    const numNeeded = canFork ? numSlabsOfSearch(length, width) : 0;
     if (numNeeded > largest.numBlocks) {
       const beams = { numBeams: width, numTokens: length + 1, numNeeded };
       const grown = limits.maxNumBlocks > limits.numBlocks ? " when it has grown" : "";

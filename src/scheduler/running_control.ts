@@ -111,7 +111,7 @@ export class RunningControl {
    * plan are; and the first never is.
    */
   #makeRoom(group: SequenceGroup, order: SequenceGroup[], plan: BatchPlan): boolean {
-    while (!group.tryGrow(plan, this.#blocks)) {
+    while (!group.tryExtend(plan, this.#blocks)) {
       // What is kept for later prompts costs no running sequence its blocks.
       if (this.#blocks.reclaim()) continue;
       const isAlone = order.length === 1;

@@ -86,10 +86,10 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   }
 
   blockDemand(blocks: BlockManager): Demand {
-    return blocks.growthDemand(this.id, this.numTokens);
+    return blocks.extensionDemand(this.id, this.numTokens);
   }
 
-  tryGrow(plan: StepPlan, blocks: BlockManager): boolean {
+  tryExtend(plan: StepPlan, blocks: BlockManager): boolean {
     return blocks.tryExtend(this.id, this.numComputedTokens + plan.countFor(this));
   }
 

@@ -117,7 +117,7 @@ export interface SequenceGroup {
    *
    * @returns false when there are too few blocks. Nothing has changed.
    */
-  tryGrow(plan: StepPlan, blocks: BlockManager): boolean;
+  tryExtend(plan: StepPlan, blocks: BlockManager): boolean;
   /** Adds its next tokens, which its tables cover, to the plan. */
   addTo(plan: StepPlan, blocks: BlockManager): void;
   /**

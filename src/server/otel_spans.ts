@@ -20,8 +20,8 @@ export function openSpans(): Spans | undefined {
   if (!isTracing()) return undefined;
   return {
     here() {
-      const place = context.active();
-      return (span) => record(span, place);
+      const parent = context.active();
+      return (span) => record(span, parent);
     },
   };
 }
@@ -44,17 +44,17 @@ function isTracing(): boolean {
   return registered?.trace !== undefined;
 }
 
-function record(span: EndedSpan, place: Context): void {
+function record(span: EndedSpan, parent: Context): void {
   const { name, startMs, endMs, attributes, events = [], children = [], error } = span;
   const recorded = trace.getTracer("quire", VERSION).startSpan(name, {
     kind: SpanKind.INTERNAL,
     startTime: startMs,
     attributes: valuesOf(attributes),
-  }, place);
+  }, parent);
   for (const event of events) {
     recorded.addEvent(event.name, valuesOf(event.attributes), event.timeMs);
   }
-  for (const child of children) record(child, trace.setSpan(place, recorded));
+  for (const child of children) record(child, trace.setSpan(parent, recorded));
   if (error !== undefined) recorded.setStatus({ code: SpanStatusCode.ERROR, message: error });
   recorded.end(endMs);
 }

@@ -15,9 +15,9 @@ const APART: Readonly<Record<string, string>> = {
   "load_once.ts": "one load of loading.ts",
   "quick_benches.ts": "runs the benches of deno bench here",
   "readme_table.ts": "writes a page; readme_table_test.ts",
-  "replay_steps.ts": "runs a trace again; tests/engine has its test",
+  "replay_steps.ts": "runs a step trace again; tests/engine has its test",
   "schedule_commit.ts": "scheduler_benches_test.ts",
-  "trace_replay.ts": "needs a folder of traces, below",
+  "trace_replay.ts": "needs a folder of workload traces, below",
 };
 
 function benches(): string[] {
@@ -48,7 +48,7 @@ for (const name of benches().filter((name) => name.endsWith("_bench.ts"))) {
   });
 }
 
-Deno.test("bench/trace_replay.ts replays a trace", async () => {
+Deno.test("bench/trace_replay.ts replays a workload trace", async () => {
   const folder = await Deno.makeTempDir();
   // Two requests that begin alike, and one that does not.
   const lines = [[1, 2, 3], [1, 2, 4], [5]].map((hash_ids) => JSON.stringify({ hash_ids }));

@@ -1,13 +1,13 @@
 import { assert, assertEquals, AssertionError, assertRejects } from "@std/assert";
 import fc from "fast-check";
-import { replaySteps, traceLines } from "../../bench/replay_steps.ts";
+import { replaySteps, stepTraceLines } from "../../bench/replay_steps.ts";
 import type { Batch, BlockMove, ChunkResult } from "../../src/core/batch.ts";
 import type { EngineCommand } from "../../src/core/engine_command.ts";
 import type { EngineConfig, SchedulingSettings } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { SwapTimes } from "../../src/core/swap_space.ts";
 import type { Runner } from "../../src/engine/engine.ts";
-import { parseTraceRecord } from "../../src/engine/step_trace.ts";
+import { parseStepTraceRecord } from "../../src/engine/step_trace.ts";
 import { EngineSession } from "../../src/engine/engine_session.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 import { startRunner } from "../../src/runner/start_runner.ts";
@@ -27,20 +27,20 @@ import { PagedFakeRunner } from "../support/paged_fake_runner.ts";
 import { requestOf } from "../support/requests.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 
-/** A rig that traces what is done to it, as the engine does. */
-class TracedRig {
+/** A rig that writes a step trace of what is done to it, as the engine does. */
+class StepTraceRig {
   readonly rig: SchedulerRig;
   readonly lines: string[] = [];
   readonly batches: Batch[] = [];
   readonly #ids: string[] = [];
-  readonly #trace: StepTraceWriter;
+  readonly #stepTrace: StepTraceWriter;
   #ms = 0;
 
   constructor(options: RigOptions, scheduling: SchedulingSettings) {
     const clock = { now: () => this.#ms++ };
-    this.#trace = new StepTraceWriter((line) => this.lines.push(line.trimEnd()), { clock });
+    this.#stepTrace = new StepTraceWriter((line) => this.lines.push(line.trimEnd()), { clock });
     const { prefixCache } = options;
-    const caching = prefixCache && { prefixCache: { ...prefixCache, now: this.#trace.now } };
+    const caching = prefixCache && { prefixCache: { ...prefixCache, now: this.#stepTrace.now } };
     this.rig = new SchedulerRig({ ...options, ...scheduling, ...caching });
     const { numBlocks, blockSize, numWatermarkBlocks, ...limits } = this.rig.options;
     const { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumQueuedSeqs } = limits;
@@ -48,7 +48,7 @@ class TracedRig {
     const { swapSpace, swapCosts: costs } = limits;
     const swap = swapSpace && { swapSpace };
     const policy = prefixCache && { evictionPolicy: prefixCache.policy! };
-    this.#trace.record({
+    this.#stepTrace.record({
       type: "start",
       sizes: {
         ...sizes,
@@ -59,12 +59,12 @@ class TracedRig {
         ...swap,
       },
     });
-    if (costs) this.#trace.record({ type: "costs", costs });
+    if (costs) this.#stepTrace.record({ type: "costs", costs });
   }
 
   apply(action: SchedulerAction): void {
     const { scheduler } = this.rig;
-    this.#trace.tick();
+    this.#stepTrace.tick();
     switch (action.verb) {
       case "submit":
         return this.#submit(action);
@@ -72,12 +72,12 @@ class TracedRig {
         const requestId = this.#ids[action.pick];
         if (requestId === undefined) return;
         const index = action.index === undefined ? {} : { index: action.index };
-        this.#trace.record({ type: "abort", requestId, ...index });
+        this.#stepTrace.record({ type: "abort", requestId, ...index });
         return scheduler.abort(requestId, action.index);
       }
       case "reset": {
         const command = { type: "reset_prefix_cache", preempt: true } as const;
-        this.#trace.record({ type: "command", command });
+        this.#stepTrace.record({ type: "command", command });
         scheduler.resetPrefixCache(true);
         return;
       }
@@ -91,19 +91,19 @@ class TracedRig {
   #submit({ request }: SchedulerAction & { verb: "submit" }): void {
     const added = { id: `r${this.#ids.length}`, ...requestFor(this.rig.options, request) };
     try {
-      this.rig.scheduler.add(added, this.#trace.now());
+      this.rig.scheduler.add(added, this.#stepTrace.now());
     } catch (error) {
       if (error instanceof RequestError) return;
       throw error;
     }
     this.#ids.push(added.id);
-    this.#trace.record({ type: "add", request: added });
+    this.#stepTrace.record({ type: "add", request: added });
   }
 
   #resize(numBlocks: number): void {
     if (numBlocks < this.rig.minNumBlocks) return;
     this.rig.resize(numBlocks);
-    this.#trace.record({ type: "resize", numBlocks });
+    this.#stepTrace.record({ type: "resize", numBlocks });
   }
 
   #step(inFlight: readonly SchedulerAction[]): void {
@@ -113,14 +113,14 @@ class TracedRig {
       maxDecodeSteps: 1 + this.#ms % 4,
       ...(this.#ms % 5 === 0 ? { maxPrefillTokens } : {}),
     };
-    const batch = this.rig.scheduler.schedule(this.#trace.now(), bounds);
-    this.#trace.record({ type: "plan", bounds, ...(batch === undefined ? {} : { batch }) });
+    const batch = this.rig.scheduler.schedule(this.#stepTrace.now(), bounds);
+    this.#stepTrace.record({ type: "plan", bounds, ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
     this.batches.push(batch);
     const results = this.rig.runner.run(batch);
     for (const action of inFlight) this.apply(action);
-    this.#trace.tick();
-    this.#trace.record({ type: "results", step: batch.step, results });
+    this.#stepTrace.tick();
+    this.#stepTrace.record({ type: "results", step: batch.step, results });
     this.rig.scheduler.commit(batch, results);
   }
 }
@@ -132,10 +132,10 @@ function traced(
   options: RigOptions,
   actions: readonly SchedulerAction[],
   scheduling: SchedulingSettings = {},
-): TracedRig {
+): StepTraceRig {
   const { forceMiss: _, ...caching } = options.prefixCache ?? {};
   const own = options.prefixCache ? { ...options, prefixCache: caching } : options;
-  const rig = new TracedRig(own, scheduling);
+  const rig = new StepTraceRig(own, scheduling);
   for (const action of actions) rig.apply(action);
   while (rig.rig.scheduler.hasWork) rig.apply(STEP);
   return rig;
@@ -162,7 +162,7 @@ Deno.test("replaySteps() plans as any history did, and a device draws the same o
         numHitTokens += rig.scheduler.stats.numHitTokens;
         numFurtherDecodeSteps += rig.scheduler.stats.numFurtherDecodeSteps;
         // A plan that is kept stays what it was when it was made, whatever has been done since.
-        const plans = lines.map((line) => parseTraceRecord(line));
+        const plans = lines.map((line) => parseStepTraceRecord(line));
         assertEquals(
           batches,
           plans.flatMap((record) => record.type === "plan" && record.batch || []),
@@ -250,7 +250,7 @@ const CONFIG: EngineConfig = {
   maxNumQueuedSeqs: 10,
 };
 
-Deno.test("a trace of the bundled model is planned and drawn alike again, after a restart too", async () => {
+Deno.test("a step trace of the bundled model is planned and drawn alike again, after a restart too", async () => {
   const traceSteps = Deno.makeTempFileSync();
   const config = { ...CONFIG, traceSteps };
   const prompt = Uint32Array.from(goldenPrompts()[0]!.prompt_ids).slice(0, 20);
@@ -282,11 +282,11 @@ Deno.test("a trace of the bundled model is planned and drawn alike again, after 
   const text = Deno.readTextFileSync(traceSteps);
   Deno.removeSync(traceSteps);
   assertEquals(text.includes("never written"), false);
-  const replayed = await replaySteps(traceLines(`${text}{"cut of`), async () => {
+  const replayed = await replaySteps(stepTraceLines(`${text}{"cut of`), async () => {
     const { runner } = await startRunner(CONFIG, () => {});
     return runner;
   });
-  const types = new Set(text.trimEnd().split("\n").map((line) => parseTraceRecord(line).type));
+  const types = new Set(text.trimEnd().split("\n").map((line) => parseStepTraceRecord(line).type));
   assertEquals([...types].sort(), [
     "abort",
     "add",
@@ -347,7 +347,7 @@ const SWAPPING: EngineConfig = {
   swapMemoryBytes: 2 ** 22,
 };
 
-/** The trace of three answers that do not fit together, on a model that takes these times. */
+/** The step trace of three answers that do not fit together, on a model that takes these times. */
 async function tracedOverload(times: Record<"msPerToken" | "msPerMiB", number>): Promise<string> {
   const traceSteps = Deno.makeTempFileSync();
   const outbox = new Outbox();
@@ -378,7 +378,7 @@ async function tracedOverload(times: Record<"msPerToken" | "msPerMiB", number>):
 
 /** How many blocks were copied to host memory, and back. */
 function numSwapped(text: string): { numOut: number; numIn: number } {
-  const records = text.trimEnd().split("\n").map((line) => parseTraceRecord(line));
+  const records = text.trimEnd().split("\n").map((line) => parseStepTraceRecord(line));
   assert(records.some(({ type }) => type === "costs"), "nothing was measured");
   const plans = records.flatMap((record) => record.type === "plan" && record.batch || []);
   return {
@@ -391,7 +391,7 @@ Deno.test("an engine copies to host memory where it measures that to be faster, 
   const text = await tracedOverload({ msPerToken: 10, msPerMiB: 1 });
   const { numOut, numIn } = numSwapped(text);
   assert(numOut > 0 && numIn === numOut, `${numOut} blocks went out, ${numIn} came back`);
-  const replayed = await replaySteps(traceLines(text), async () => {
+  const replayed = await replaySteps(stepTraceLines(text), async () => {
     const { runner } = await startRunner(SWAPPING, () => {});
     return runner;
   });

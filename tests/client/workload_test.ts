@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SeededRandom } from "../../src/base/seeded_random.ts";
-import { parseTrace, type TracedRequest } from "../../src/client/mooncake_trace.ts";
-import { beginTimes, makeSessions, traceSessions } from "../../src/client/workload.ts";
+import { type MooncakeRequest, parseMooncakeTrace } from "../../src/client/mooncake_trace.ts";
+import { beginTimes, makeSessions, mooncakeSessions } from "../../src/client/workload.ts";
 import { StartupError } from "../../src/core/errors.ts";
 
 const SIZES = {
@@ -77,11 +77,12 @@ const TRACE = [
   '{"timestamp": 3000, "input_length": 700, "output_length": 3, "hash_ids": [0, 2]}',
 ].join("\n");
 
-Deno.test("parseTrace() reads Mooncake's lines, and names what is wrong", () => {
-  const requests: TracedRequest[] = parseTrace(TRACE, "t");
+Deno.test("parseMooncakeTrace() reads Mooncake's lines, and names what is wrong", () => {
+  const requests: MooncakeRequest[] = parseMooncakeTrace(TRACE, "t");
   assertEquals(requests.map(({ hashIds }) => hashIds), [[0, 1], [0, 2]]);
-  assertEquals(parseTrace(TRACE, "t", 1).length, 1);
-  const refusal = (text: string) => assertThrows(() => parseTrace(text, "t"), StartupError).message;
+  assertEquals(parseMooncakeTrace(TRACE, "t", 1).length, 1);
+  const refusal = (text: string) =>
+    assertThrows(() => parseMooncakeTrace(text, "t"), StartupError).message;
   assertEquals(refusal("\n\n"), "t holds no request");
   assertEquals(refusal("\n{"), "t:2 is no JSON");
   assertEquals(
@@ -94,9 +95,14 @@ Deno.test("parseTrace() reads Mooncake's lines, and names what is wrong", () => 
   );
 });
 
-Deno.test("traceSessions() makes prompts that share what the trace's shared, scaled", () => {
+Deno.test("mooncakeSessions() makes prompts that share what those of the trace shared, scaled", () => {
   const words = { ...WORDS, overhead: 0 };
-  const sessions = traceSessions(parseTrace(TRACE, "t"), { scale: 8, speed: 10, seed: 3, words });
+  const sessions = mooncakeSessions(parseMooncakeTrace(TRACE, "t"), {
+    scale: 8,
+    speed: 10,
+    seed: 3,
+    words,
+  });
   assertEquals(sessions.map(({ beginMs }) => beginMs), [0, 300]);
   assertEquals(sessions.map(({ turns }) => turns[0]!.maxTokens), [13, 1]);
   const [a, b] = sessions.map(({ turns }) => turns[0]!.text.split(" "));

@@ -61,7 +61,7 @@ Deno.test("benchCommand() shows conversations with the time to the first token b
   await server.shutdown();
 });
 
-Deno.test("benchCommand() replays a trace, and names what is wrong with one", async () => {
+Deno.test("benchCommand() replays a workload trace, and names what is wrong with one", async () => {
   const { server, prompts, url } = countingServer();
   const file = await Deno.makeTempFile();
   const line = '{"timestamp": 5, "input_length": 1024, "output_length": 9, "hash_ids": [1, 2]}';

@@ -28,12 +28,12 @@ Deno.test("planKvBuffers() gives each layer of one group a buffer, where a slab 
     const groups = groupMemory(groupLayers(layers([6, cache])), { dtype: "int4" }, {
       ...{ numLayers: 6, blockSize: 16 },
     });
-    const { slabBytes, blocksPerSlab, places } = planKvBuffers(groups);
+    const { slabBytes, blocksPerSlab, layerLayouts } = planKvBuffers(groups);
     // In int4 the first and the last layer are f16: 16 positions of two vectors of 2 x 64.
     assertEquals(slabBytes, [8192, 2304, 2304, 2304, 2304, 8192]);
     assertEquals(blocksPerSlab, [1]);
     assertEquals(
-      [...places.entries()].map(([layer, place]) => [layer, place]),
+      [...layerLayouts.entries()].map(([layer, layout]) => [layer, layout]),
       [
         ...slabBytes.entries(),
       ].map(([buffer, strideBytes]) => [buffer, { group: 0, buffer, strideBytes, offsetBytes: 0 }]),
@@ -59,7 +59,7 @@ Deno.test("planKvBuffers() lays Gemma 3 1B over two buffers: 11 and 2 layers, a 
   const block = 16 * 2 * 2 * 256;
   assertEquals(layout.slabBytes, [22 * block, 22 * block]);
   assertEquals(layout.blocksPerSlab, [11, 2]);
-  const strides = [...layout.places.values()].map(({ strideBytes }) => strideBytes / block);
+  const strides = [...layout.layerLayouts.values()].map(({ strideBytes }) => strideBytes / block);
   assertEquals(new Set(strides), new Set([2, 11]));
   assertEquals(numSlabsFor(layout, [12, 3]), 2 + 2);
 });
@@ -67,18 +67,20 @@ Deno.test("planKvBuffers() lays Gemma 3 1B over two buffers: 11 and 2 layers, a 
 Deno.test("planKvBuffers() lays Granite 4 micro over four buffers: 9 states and 1 layer each", () => {
   const state: CacheSpec = { kind: "state", stateBytes: 48 * 64 * 128 * 4 + 3 * 3328 * 4 };
   const full: CacheSpec = { kind: "full", numKvHeads: 8, headDim: 64 };
-  const { slabBytes, blocksPerSlab, places } = planKvBuffers(
+  const { slabBytes, blocksPerSlab, layerLayouts } = planKvBuffers(
     memoryOf(layers([36, state], [4, full])),
   );
   assertEquals(slabBytes.length, 4);
   const numLayers = (group: number, buffer: number) =>
-    [...places.values()].filter((place) => place.group === group && place.buffer === buffer).length;
+    [...layerLayouts.values()].filter((layout) =>
+      layout.group === group && layout.buffer === buffer
+    ).length;
   assertEquals([0, 1, 2, 3].map((buffer) => [numLayers(0, buffer), numLayers(1, buffer)]), [
     ...Array.from({ length: 4 }, () => [1, 9]),
   ]);
   assertEquals(blocksPerSlab[1], 1);
   // A block takes its share of the state's stride.
-  const { strideBytes } = [...places.values()].find(({ group }) => group === 0)!;
+  const { strideBytes } = [...layerLayouts.values()].find(({ group }) => group === 0)!;
   assert(strideBytes >= 32_768 && strideBytes < 1.02 * 32_768, `a stride of ${strideBytes} bytes`);
 });
 
@@ -106,7 +108,7 @@ Deno.test("planKvBuffers() never lets two layers of a group overlap, nor a block
       groups.forEach(({ layers, blockBytes }, g) => {
         const ends = new Map<number, number>();
         layers.forEach((layer, i) => {
-          const { group, buffer, strideBytes, offsetBytes } = layout.places.get(layer)!;
+          const { group, buffer, strideBytes, offsetBytes } = layout.layerLayouts.get(layer)!;
           assertEquals([group, strideBytes % 16, offsetBytes % 16], [g, 0, 0]);
           assertEquals(offsetBytes, ends.get(buffer) ?? 0);
           ends.set(buffer, offsetBytes + blockBytes[i]!);

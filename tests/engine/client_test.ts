@@ -362,7 +362,7 @@ Deno.test("EngineClient drops what a thread hangs by that cannot be ended", asyn
   const rig = await new ClientRig().start();
   const stalls = await rig.submit("stalls");
   await rig.submit("waits");
-  rig.worker.say({ type: "begun", ids: ["stalls"] });
+  rig.worker.say({ type: "admitted", ids: ["stalls"] });
   rig.worker.isStuck = true;
   while (rig.client.state === "ready") rig.clock.advance(1000);
   rig.clock.advance(2000);
@@ -377,7 +377,7 @@ Deno.test("EngineClient drops what a thread hangs by that cannot be ended", asyn
 
   const other = await new ClientRig().start();
   await other.submit("stalls");
-  other.worker.say({ type: "begun", ids: ["stalls"] });
+  other.worker.say({ type: "admitted", ids: ["stalls"] });
   other.worker.isStuck = true;
   other.worker.crash("boom");
   other.clock.advance(100);

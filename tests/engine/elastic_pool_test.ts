@@ -71,7 +71,7 @@ Deno.test("ElasticPool.grow() tries down to what is missing at once for who woul
   assertEquals(pool.shortage(), undefined);
 });
 
-/** A search of ten beams, which branch off at once: eleven blocks of 2 hold their first step. */
+/** A search of ten beams, which fork at once: eleven blocks of 2 hold their first step. */
 function wideSearch(): GenerationRequest {
   const beamSearch = { width: 10, lengthPenalty: 1, earlyStopping: true };
   const { sequences: [sequence] } = requestOf("wide", 3, { maxTokens: 5 });

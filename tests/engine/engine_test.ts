@@ -3,7 +3,7 @@ import { InvariantError } from "../../src/base/invariant.ts";
 import type { Batch } from "../../src/core/batch.ts";
 import type { PoolResized } from "../../src/core/engine_command.ts";
 import { KernelError } from "../../src/core/errors.ts";
-import { parseTraceRecord } from "../../src/engine/step_trace.ts";
+import { parseStepTraceRecord } from "../../src/engine/step_trace.ts";
 import { Engine, type EngineOptions, type Runner } from "../../src/engine/engine.ts";
 import { StepPace } from "../../src/engine/step_pace.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
@@ -48,8 +48,8 @@ Deno.test("Engine answers a submission, then posts one message per step", async 
 
 Deno.test("Engine takes several decode steps as its pace says, and posts their tokens as events of one message", async () => {
   const lines: string[] = [];
-  const trace = new StepTraceWriter((line) => lines.push(line), { clock: new ManualClock() });
-  const rig = new EngineRig({ maxDecodeSteps: 4 }, { pace: new StepPace(), trace });
+  const stepTrace = new StepTraceWriter((line) => lines.push(line), { clock: new ManualClock() });
+  const rig = new EngineRig({ maxDecodeSteps: 4 }, { pace: new StepPace(), stepTrace });
   const { outbox } = rig;
   const request = requestOf("a", 5, { maxTokens: 7 });
   rig.engine.submit(request);
@@ -62,7 +62,9 @@ Deno.test("Engine takes several decode steps as its pace says, and posts their t
   assert(posted.flat().every((hasToken) => hasToken));
   const { prompt, params } = request.sequences[0]!;
   assertEquals(outbox.tokensOf("a"), generateAlone(prompt, params, 1000).tokens);
-  const plans = lines.map((line) => parseTraceRecord(line)).filter(({ type }) => type === "plan");
+  const plans = lines.map((line) => parseStepTraceRecord(line)).filter(({ type }) =>
+    type === "plan"
+  );
   assertEquals(plans.map((plan) => plan.type === "plan" && plan.bounds?.maxDecodeSteps), [
     ...[1, 1, 8, 8],
   ]);
@@ -83,7 +85,7 @@ Deno.test("Engine says which requests a step begins with, before it runs it", as
   engine.submit(requestOf("b", 1, { maxTokens: 9 }));
   engine.submit(requestOf("c", 1));
   await assertRejects(() => engine.loop(), KernelError, "gone");
-  assertEquals(outbox.begun, [["a", "b"], ["c"]]);
+  assertEquals(outbox.admitted, [["a", "b"], ["c"]]);
 });
 
 Deno.test("Engine refuses with the error as data, and goes on", async () => {

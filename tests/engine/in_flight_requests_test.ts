@@ -228,8 +228,8 @@ Deno.test("InFlightRequests tries what two engines were lost by alone, and gives
     requests.accept(id);
     return answer;
   });
-  const lose = (...begun: string[]) => {
-    requests.begin(begun);
+  const lose = (...admitted: string[]) => {
+    requests.admit(admitted);
     const lost = requests.disconnect(ERROR);
     requests.connect();
     return lost;
@@ -238,12 +238,12 @@ Deno.test("InFlightRequests tries what two engines were lost by alone, and gives
   lose("poison", "fine");
   assertEquals(ids(), ["idle", "poison", "fine"]);
   lose("poison", "fine");
-  assertEquals(ids(), ["poison"], "one that had not begun is not suspected");
+  assertEquals(ids(), ["poison"], "one that was not admitted is not suspected");
   const late = requests.open(requestOf("late", 1));
   assertEquals(ids(), [], "what comes meanwhile waits");
   assertEquals(lose("poison"), { numKept: 3, numFailed: 1 });
   assertEquals(ids(), ["fine"]);
-  requests.begin(["fine"]);
+  requests.admit(["fine"]);
   requests.deliver([token("fine", 0, 5)]);
   assertEquals(ids(), ["idle", "late"]);
   lose("idle", "fine", "late");
@@ -262,7 +262,7 @@ Deno.test("InFlightRequests goes on when the suspect ends or is left by its clie
     requests.accept("a");
     const { abort } = await answer;
     for (let i = 0; i < 2; i++) {
-      requests.begin(["a"]);
+      requests.admit(["a"]);
       requests.disconnect(ERROR);
       if (i === 0) requests.connect();
     }
@@ -275,12 +275,12 @@ Deno.test("InFlightRequests goes on when the suspect ends or is left by its clie
   }
 });
 
-Deno.test("InFlightRequests.dropStalled() ends what the lost engine had begun and got nothing of", async () => {
+Deno.test("InFlightRequests.dropUnanswered() ends what the lost engine had admitted and got no token of", async () => {
   const { requests, taken } = table();
   for (const id of ["waits", "runs", "stalls"]) requests.open(requestOf(id, 1)).catch(() => {});
-  requests.begin(["runs"]);
+  requests.admit(["runs"]);
   requests.deliver([token("runs", 0, 5)]);
-  requests.begin(["stalls", "runs"]);
+  requests.admit(["stalls", "runs"]);
   requests.disconnect(ERROR);
   requests.dropUnanswered(ERROR);
   taken();

@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
 import {
-  formatTraceRecord,
-  parseTraceRecord,
-  type TraceRecord,
+  formatStepTraceRecord,
+  parseStepTraceRecord,
+  type StepTraceRecord,
 } from "../../src/engine/step_trace.ts";
 
 /** A step with everything that plain JSON would lose. */
-const PLAN: TraceRecord = {
+const PLAN: StepTraceRecord = {
   type: "plan",
   ms: 12.25,
   batch: {
@@ -35,7 +35,7 @@ const PLAN: TraceRecord = {
 };
 
 Deno.test("parseTraceRecord() reads what formatTraceRecord() writes, typed arrays and infinities too", () => {
-  const results: TraceRecord = {
+  const results: StepTraceRecord = {
     type: "results",
     ms: 0,
     step: 3,
@@ -64,9 +64,9 @@ Deno.test("parseTraceRecord() reads what formatTraceRecord() writes, typed array
     sequences: [{ prompt, params: { ...params, stopTokenIds: [1] } }],
     resumed: { sequences: [{ tokens: Uint32Array.of(7, 8), hasEnded: false }], elapsedMs: 0.5 },
   };
-  for (const record of [PLAN, results, { type: "add", ms: 1, request } satisfies TraceRecord]) {
-    const line = formatTraceRecord(record);
+  for (const record of [PLAN, results, { type: "add", ms: 1, request } satisfies StepTraceRecord]) {
+    const line = formatStepTraceRecord(record);
     assertEquals(line.includes("\n"), false);
-    assertEquals(parseTraceRecord(line), record);
+    assertEquals(parseStepTraceRecord(line), record);
   }
 });

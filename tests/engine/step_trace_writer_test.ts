@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
-import { parseTraceRecord } from "../../src/engine/step_trace.ts";
+import { parseStepTraceRecord } from "../../src/engine/step_trace.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 
 function fail(error: unknown): never {
@@ -10,14 +10,14 @@ function fail(error: unknown): never {
 Deno.test("StepTraceWriter's clock stands still between ticks, and records carry its time", () => {
   const lines: string[] = [];
   let ms = 5;
-  const trace = new StepTraceWriter((line) => lines.push(line), { clock: { now: () => ms } });
+  const stepTrace = new StepTraceWriter((line) => lines.push(line), { clock: { now: () => ms } });
   ms = 7;
-  trace.record({ type: "abort", requestId: "a" });
-  assertEquals(trace.now(), 5);
-  trace.tick();
-  trace.record({ type: "abort", requestId: "b", index: 1 });
-  assertEquals([trace.now(), lines.every((line) => line.endsWith("\n"))], [7, true]);
-  assertEquals(lines.map((line) => parseTraceRecord(line)), [
+  stepTrace.record({ type: "abort", requestId: "a" });
+  assertEquals(stepTrace.now(), 5);
+  stepTrace.tick();
+  stepTrace.record({ type: "abort", requestId: "b", index: 1 });
+  assertEquals([stepTrace.now(), lines.every((line) => line.endsWith("\n"))], [7, true]);
+  assertEquals(lines.map((line) => parseStepTraceRecord(line)), [
     { type: "abort", ms: 5, requestId: "a" },
     { type: "abort", ms: 7, requestId: "b", index: 1 },
   ]);
@@ -28,7 +28,7 @@ Deno.test("StepTraceWriter.open() appends to a file, and names the flag where it
   for (const requestId of ["a", "b"]) {
     StepTraceWriter.open(path, fail).record({ type: "abort", requestId });
   }
-  const lines = Deno.readTextFileSync(path).trimEnd().split("\n").map(parseTraceRecord);
+  const lines = Deno.readTextFileSync(path).trimEnd().split("\n").map(parseStepTraceRecord);
   assertEquals(lines.map((record) => record.type === "abort" && record.requestId), ["a", "b"]);
   Deno.removeSync(path);
   const missing = `${path}/none`;
@@ -61,7 +61,7 @@ Deno.test("StepTraceWriter ends with the first line that cannot be written, and 
     if (lines.length === 1) throw new Error("No space left on device");
     lines.push(line);
   };
-  const trace = new StepTraceWriter(write, { onFailure: (error) => failures.push(error) });
-  for (const requestId of ["a", "b", "c"]) trace.record({ type: "abort", requestId });
+  const stepTrace = new StepTraceWriter(write, { onFailure: (error) => failures.push(error) });
+  for (const requestId of ["a", "b", "c"]) stepTrace.record({ type: "abort", requestId });
   assertEquals([lines.length, failures.map(String)], [1, ["Error: No space left on device"]]);
 });

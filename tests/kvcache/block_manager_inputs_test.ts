@@ -171,7 +171,7 @@ Deno.test("BlockManager needs no embeddings for placeholders whose KV is cached"
   assertEquals(blocks.inputBlocks(1, ENCODER, "image"), undefined);
   assertEquals(blocks.numInUse, 5);
   assertEquals(blocks.canFork(1, 12), true);
-  assertEquals(blocks.canFork(1, 7), false, "a branch would read them");
+  assertEquals(blocks.canFork(1, 7), false, "a fork would read them");
 });
 
 Deno.test("BlockManager keeps outputs of one scope from another", () => {
@@ -192,8 +192,8 @@ Deno.test("BlockManager.tryFork() shares the inputs of its source, once their ou
   assertEquals(blocks.canFork(0, 4), false);
   blocks.publishInput(0, "image");
   blocks.markComputed(0, TOKENS, 8);
-  const branch = blocks.tryFork(1, { source: 0, numTokens: 9 });
-  assertEquals(branch?.missingInputs, []);
+  const fork = blocks.tryFork(1, { source: 0, numTokens: 9 });
+  assertEquals(fork?.missingInputs, []);
   const held = blocks.inputBlocks(0, ENCODER, "image");
   assertEquals([held?.length, blocks.inputBlocks(1, ENCODER, "image")], [3, held]);
   blocks.free(0);

@@ -117,12 +117,12 @@ Deno.test("BlockManager.tryFork() shares whole blocks and has the rest copied", 
   blocks.checkIntegrity();
   blocks.markCopied();
   blocks.free(1);
-  assertEquals(blocks.numFree, 5, "the shared blocks stay for the branch");
+  assertEquals(blocks.numFree, 5, "the shared blocks stay for the fork");
   blocks.free(2);
   assertEquals(blocks.numFree, 8);
 });
 
-Deno.test("BlockManager.tryFork() changes nothing when the branch does not fit", () => {
+Deno.test("BlockManager.tryFork() changes nothing when the fork does not fit", () => {
   const blocks = new BlockManager({ numBlocks: 3, blockSize: 4 });
   blocks.tryAdmit(1, tokens(11));
   assertEquals(blocks.tryFork(2, { source: 1, numTokens: 11 }), undefined);

@@ -54,7 +54,7 @@ async function blockOf(
   const sizes = { numLayers: caches.length, blockSize: settings.blockSize };
   const { layers, blockBytes } = groupMemory(groups, kvFormat(settings), sizes)[group]!;
   const rows = layers.map((layer, i) => {
-    const { buffer, strideBytes, offsetBytes } = layout.places.get(layer)!;
+    const { buffer, strideBytes, offsetBytes } = layout.layerLayouts.get(layer)!;
     return device.read(storage.buffers[buffer]!, block * strideBytes + offsetBytes, blockBytes[i]!);
   });
   return (await Promise.all(rows)).flatMap((bytes) => [...bytes]);

@@ -342,7 +342,7 @@ Deno.test("Scheduler ends a lone search whose beams cannot grow with the numbers
   assertEquals(rig.blocks.numFree, 4);
 });
 
-Deno.test("PoolSizing.shortage() tells all that a search's beams and branches take next", () => {
+Deno.test("PoolSizing.shortage() tells all that a search's beams and forks take next", () => {
   const request = searchRequest("a", [[1, 2, 1]], search(6), { maxTokens: 12 });
   const rig = rigOf({ numBlocks: 7, blockSize: 2 });
   rig.add(request);
@@ -402,7 +402,7 @@ Deno.test("Scheduler logs every beam from its queueing to the return of its bloc
   rig.add(searchRequest("a", [[1, 2, 1]], search(3), { maxTokens: 8 }));
   rig.finish();
   const count = (type: KvDecision["type"]) => decisions.filter((one) => one.type === type).length;
-  assert(count("queue") > 3, "beams branch off again and again");
+  assert(count("queue") > 3, "beams fork again and again");
   assertEquals([count("admit"), count("free")], [count("queue"), count("queue")]);
   const ids = new Set(decisions.map(({ sequenceId }) => sequenceId));
   assertEquals([...ids].sort(), [0, 1, 2]);

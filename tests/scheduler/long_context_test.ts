@@ -66,7 +66,7 @@ Deno.test("Scheduler finds KV of short and of long contexts each for itself", ()
   assertEquals(hits, [0, 0, LONG_PROMPT.length - 1, PROMPT.length - 1]);
 });
 
-Deno.test("Scheduler lets no sequence branch off a sibling that has outgrown the short context", () => {
+Deno.test("Scheduler lets no sequence fork a sibling that has outgrown the short context", () => {
   const rig = new SchedulerRig({ shortContextLen: 5, maxNumSeqs: 2, blockSize: 1 });
   // Holds the seat of the second sibling until the first one is long.
   rig.add(requestOf("seat", [4], { maxTokens: 8, stopTokenIds: [] }));

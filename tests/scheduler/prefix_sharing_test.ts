@@ -242,7 +242,7 @@ for (const [title, caching] of [["without", {}], ["with", { prefixCache: {} }]] 
   });
 }
 
-Deno.test("Scheduler copies a whole last block too, since each branch writes its last position", () => {
+Deno.test("Scheduler copies a whole last block too, since each fork writes its last position", () => {
   const rig = cachingRig();
   const request = samplesOf("a", range(0, 8), { maxTokens: 3 }, 2);
   rig.add(request);
@@ -252,7 +252,7 @@ Deno.test("Scheduler copies a whole last block too, since each branch writes its
   checkAnswers(rig, request);
 });
 
-Deno.test("Scheduler copies nothing where the branch starts a block of its own", () => {
+Deno.test("Scheduler copies nothing where the fork starts a block of its own", () => {
   const rig = cachingRig();
   const request = samplesOf("a", range(0, 9), { maxTokens: 3 }, 2);
   rig.add(request);

@@ -156,7 +156,7 @@ export class KvGroupRig {
     return this.#begin({ ...sequence, missing: new Set(missingInputs) }, copies);
   }
 
-  /** Branches off a sequence, which has computed all but the branch's last token. */
+  /** Forks a sequence, which has computed all but the fork's last token. */
   fork(source: Sequence, numShared: number, next: number): void {
     if (numShared < 1 || numShared > source.numComputed) return;
     this.#flush();
@@ -179,8 +179,8 @@ export class KvGroupRig {
     const { copies, chunkEnds } = admission;
     assertEquals([admission.missingInputs, source.missing.size], [[], 0]);
     const { inputs } = source;
-    const branch = { id, scope, tokens, inputs, missing: new Set<string>(), chunkEnds };
-    this.#begin({ ...branch, numComputed: numShared }, copies);
+    const forked = { id, scope, tokens, inputs, missing: new Set<string>(), chunkEnds };
+    this.#begin({ ...forked, numComputed: numShared }, copies);
   }
 
   /** Computes up to `count` more tokens of a sequence in a step of its own. */

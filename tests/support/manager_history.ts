@@ -142,8 +142,8 @@ export class ManagerHistory {
     if (source.numComputed === 0) return;
     const numShared = 1 + this.#draws.below(source.numComputed);
     const id = this.#nextId++;
-    const isGrowth = this.#draws.below(2) === 0;
-    const fork = { source: source.id, numTokens: numShared + 1, numShared, isGrowth };
+    const isOfRunningGroup = this.#draws.below(2) === 0;
+    const fork = { source: source.id, numTokens: numShared + 1, numShared, isOfRunningGroup };
     const { scope } = source;
     const admission = this.#manager.tryFork(id, fork, { scope });
     this.#see(admission === undefined ? "no room" : asRecorded(admission));
@@ -160,9 +160,9 @@ export class ManagerHistory {
 
   #extend(held: Held): void {
     const numTokens = Math.min(250, held.numTokens + 1 + this.#draws.below(9));
-    const hasGrown = this.#manager.tryExtend(held.id, numTokens);
-    this.#see(hasGrown);
-    if (!hasGrown) return;
+    const hasExtended = this.#manager.tryExtend(held.id, numTokens);
+    this.#see(hasExtended);
+    if (!hasExtended) return;
     for (let i = held.numTokens; i < numTokens; i++) held.tokens[i] = this.#draws.below(2);
     held.numTokens = numTokens;
     this.#seeTable(held);

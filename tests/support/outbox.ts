@@ -7,11 +7,11 @@ export class Outbox {
   /** But for those that say what a step begins with. */
   readonly messages: FromEngine[] = [];
   /** Those requests, by step. */
-  readonly begun: (readonly RequestId[])[] = [];
+  readonly admitted: (readonly RequestId[])[] = [];
   readonly #waiting: { readonly isEnough: () => boolean; readonly resolve: () => void }[] = [];
 
   readonly post = (message: FromEngine): void => {
-    if (message.type === "begun") this.begun.push(message.ids);
+    if (message.type === "admitted") this.admitted.push(message.ids);
     else this.messages.push(structuredClone(message));
     for (const waiter of [...this.#waiting]) {
       if (!waiter.isEnough()) continue;

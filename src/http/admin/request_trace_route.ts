@@ -1,6 +1,6 @@
 import type { Handler } from "hono";
 import { notFound, quoted } from "../refusals.ts";
-import { traceJson } from "../traces/sequence_trace.ts";
+import { sequenceTraceJson } from "../traces/sequence_trace.ts";
 import type { Services } from "../services.ts";
 
 /**
@@ -10,13 +10,16 @@ import type { Services } from "../services.ts";
 export function requestTraceRoute({ metrics }: Services): Handler {
   return (c) => {
     const id = c.req.param("id") ?? "";
-    const sequences = metrics.traces.ofRequest(id);
+    const sequences = metrics.requestTraces.ofRequest(id);
     if (sequences.length === 0) {
       throw notFound(
         "id",
         `No request ${quoted(id, 100)} is known: it never was, or is forgotten`,
       );
     }
-    return c.json({ id, sequences: sequences.map((one) => traceJson(one, { namesOthers: true })) });
+    return c.json({
+      id,
+      sequences: sequences.map((one) => sequenceTraceJson(one, { namesOthers: true })),
+    });
   };
 }

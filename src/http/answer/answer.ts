@@ -6,8 +6,8 @@ import { Collector } from "./collector.ts";
 import { answerInOnePiece } from "./answer_whole.ts";
 import { answerAsStream } from "./answer_stream.ts";
 import { decisionJson } from "../traces/decision_json.ts";
-import { traceJson, withoutOthers } from "../traces/sequence_trace.ts";
-import { logTraces, traceFields } from "../traces/trace_log.ts";
+import { sequenceTraceJson, withoutOthers } from "../traces/sequence_trace.ts";
+import { logRequestTrace, requestTraceFields } from "../traces/trace_log.ts";
 import type { Job, RunningJob } from "./job.ts";
 import { newId } from "./new_id.ts";
 import { numTokensOf } from "../prompt/prompt_field.ts";
@@ -101,7 +101,7 @@ function toRunningJob(c: Context, services: Services, submitted: SubmittedJob): 
     }),
     logEnd: (status) => {
       const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
-      const traces = services.metrics.traces.ofRequest(id);
+      const traces = services.metrics.requestTraces.ofRequest(id);
       services.log.info("generation", {
         ...{ id, request_id: c.get("requestId"), ...keyNameOf(c) },
         status,
@@ -111,9 +111,9 @@ function toRunningJob(c: Context, services: Services, submitted: SubmittedJob): 
         ...(watch.causes.length === 0 ? {} : { cache_miss: watch.causes.join(",") }),
         finish: texts.map(({ finish }) => finish?.reason ?? "none").join(","),
         ms: Math.round(meter.elapsedMs()),
-        ...traceFields(traces),
+        ...requestTraceFields(traces),
       });
-      logTraces(services.log, traces);
+      logRequestTrace(services.log, traces);
     },
     logFailure: (error) => {
       if (!(error instanceof RequestError) || error.data.status < 500) return;
@@ -161,8 +161,8 @@ function explain(
     report === undefined ? [] : { index, ...missJson(report) }
   );
   const decisions = own.map(({ item }) => decisionJson(withoutOthers(item)));
-  const traces = metrics.traces.ofRequest(id)
-    .map((trace) => traceJson(trace, { namesOthers: false }));
+  const traces = metrics.requestTraces.ofRequest(id)
+    .map((trace) => sequenceTraceJson(trace, { namesOthers: false }));
   return { quire: { decisions, prompts, traces } };
 }
 

@@ -128,7 +128,7 @@ export class GenerationMeter {
   end({ numPromptTokens, numCachedTokens }: PromptCounts): void {
     const [first] = this.#sequences;
     if (this.#record === undefined || this.#named === undefined || first === undefined) return;
-    const { traces } = this.#metrics;
+    const { requestTraces } = this.#metrics;
     const arrivedMs = this.#arrivedMs + this.#unixMs;
     this.#record(spanOf({
       ...{ id: this.#requestId!, ...this.#named, params: first.params },
@@ -138,7 +138,7 @@ export class GenerationMeter {
       numGeneratedTokens: this.#ends.reduce((sum, { numTokens }) => sum + numTokens, 0),
       finishReasons: this.#finishReasons,
       firstTokenMs: this.#firstTokenMs && this.#firstTokenMs - this.#arrivedMs,
-    }, traces));
+    }, requestTraces));
   }
 
   /** Milliseconds until the first token of all, or until now, and from there to the last. */

@@ -46,7 +46,7 @@ export interface FinishedSequence {
  */
 export class ServingMetrics implements KeyMeter {
   /** What has happened to each request, from which the histograms of its parts are made. */
-  readonly traces: RequestTraces;
+  readonly requestTraces: RequestTraces;
   readonly spans: Spans | undefined;
   #registry = new Registry();
   #finished: Counter<"finished_reason">;
@@ -61,7 +61,7 @@ export class ServingMetrics implements KeyMeter {
   constructor(engine: EnginePort, modelName: string, spans?: Spans) {
     this.spans = spans;
     this.#registry.setDefaultLabels({ model_name: modelName, engine: "0" });
-    this.traces = new RequestTraces(engine.decisions);
+    this.requestTraces = new RequestTraces(engine.decisions);
     watchEngineGauges(this.#registry, engine);
     watchEngineCounters(this.#registry, engine);
     this.#finished = new Counter({
@@ -185,7 +185,7 @@ export class ServingMetrics implements KeyMeter {
   #observePhases(
     { requestId, index, numGeneratedTokens, decodeSeconds: decodedHere }: FinishedSequence,
   ): void {
-    const trace = requestId === undefined ? undefined : this.traces.of(requestId, index);
+    const trace = requestId === undefined ? undefined : this.requestTraces.of(requestId, index);
     if (trace === undefined) return;
     const { queueMs, prefillMs, decodeMs } = phasesOf(trace);
     const prefillSeconds = inSeconds(prefillMs);

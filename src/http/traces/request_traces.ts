@@ -1,7 +1,7 @@
 import type { NumberedLog } from "../../base/numbered_log.ts";
 import type { RequestId } from "../../core/ids.ts";
 import type { LoggedDecision } from "../../core/kv_decision.ts";
-import { OpenTrace, type SequenceTrace } from "./sequence_trace.ts";
+import { OpenSequenceTrace, type SequenceTrace } from "./sequence_trace.ts";
 
 /** The decisions that are marks on the way of a sequence; the others are about single blocks. */
 const MARKS: ReadonlySet<LoggedDecision["type"]> = new Set([
@@ -13,21 +13,21 @@ const MARKS: ReadonlySet<LoggedDecision["type"]> = new Set([
 const MAX_SEQUENCES = 4096;
 
 /**
- * What has happened to each request of late, derived from the engine's decisions: one record for
- * explanations, the log, histograms and spans.
+ * What has happened to each request of late, derived from the engine's decisions: a trace per
+ * sequence, for explanations, the log, histograms and spans.
  *
- * Decisions are read when a record is asked for, each once. The answers of a beam search share one
- * record. Times are those of the engine's wall clock, in whole milliseconds.
+ * Decisions are read when a trace is asked for, each once. The answers of a beam search share one
+ * trace. Times are those of the engine's wall clock, in whole milliseconds.
  */
 export class RequestTraces {
   readonly #decisions: Pick<NumberedLog<LoggedDecision>, "from" | "nextSeq">;
   readonly #maxNumSequences: number;
   /** By request, the oldest first, and its sequences by index, ascending. */
-  readonly #requests = new Map<RequestId, OpenTrace[]>();
+  readonly #requests = new Map<RequestId, OpenSequenceTrace[]>();
   #nextSeq: number;
   #numSequences = 0;
 
-  /** Reads what `decisions` are appended from now on; keeps `maxNumSequences` records. */
+  /** Reads what `decisions` are appended from now on; keeps `maxNumSequences` traces. */
   constructor(
     decisions: Pick<NumberedLog<LoggedDecision>, "from" | "nextSeq">,
     maxNumSequences: number = MAX_SEQUENCES,
@@ -43,7 +43,7 @@ export class RequestTraces {
     return this.#requests.get(id) ?? [];
   }
 
-  /** The record of sequence `index`, or of the search whose answer it is. */
+  /** The trace of sequence `index`, or of the search whose answer it is. */
   of(id: RequestId, index: number): SequenceTrace | undefined {
     return this.ofRequest(id).findLast((trace) => trace.index <= index);
   }
@@ -59,12 +59,12 @@ export class RequestTraces {
     this.#nextSeq = this.#decisions.nextSeq;
   }
 
-  /** `isOwn`: the sequence has a record of its own, and does not share one. */
-  #traceOf(id: RequestId, index: number, isOwn: boolean): OpenTrace {
+  /** `isOwn`: the sequence has a trace of its own, and does not share one. */
+  #traceOf(id: RequestId, index: number, isOwn: boolean): OpenSequenceTrace {
     const sequences = this.#requests.get(id) ?? [];
     const known = sequences.findLast((trace) => trace.index <= index);
     if (known !== undefined && (!isOwn || known.index === index)) return known;
-    const trace = new OpenTrace(id, index);
+    const trace = new OpenSequenceTrace(id, index);
     this.#requests.set(id, sequences);
     sequences.push(trace);
     this.#numSequences++;

@@ -7,7 +7,7 @@ import type { FinishReason } from "../../core/token_event.ts";
 const MAX_FIRST = 32;
 const MAX_LATEST = 32;
 
-/** What has happened to one sequence of a request, and why. */
+/** The part of a request trace that is one sequence's: what has happened to it, and why. */
 export interface SequenceTrace {
   readonly requestId: RequestId;
   readonly index: number;
@@ -56,7 +56,7 @@ export function phasesOf(
  *
  * @param namesOthers whether the requests that it waited for are named: not to their strangers.
  */
-export function describeTrace(
+export function describeSequenceTrace(
   { marks, numLeftOut, queuedMs }: SequenceTrace,
   { namesOthers }: { readonly namesOthers: boolean },
 ): readonly string[] {
@@ -73,8 +73,8 @@ export function withoutOthers({ otherRequestId: _, ...decision }: LoggedDecision
   return decision;
 }
 
-/** The way of a sequence as clients read it, as of {@link describeTrace}. */
-export function traceJson(
+/** The way of a sequence as clients read it, as of {@link describeSequenceTrace}. */
+export function sequenceTraceJson(
   trace: SequenceTrace,
   options: { readonly namesOthers: boolean },
 ): Record<string, unknown> {
@@ -90,12 +90,12 @@ export function traceJson(
     chunk_tokens: trace.numChunkTokens,
     preemptions: trace.numPreemptions,
     finish_reason: trace.finishReason ?? null,
-    lines: describeTrace(trace, options),
+    lines: describeSequenceTrace(trace, options),
   };
 }
 
-/** A trace that grows with each decision about its sequence. */
-export class OpenTrace implements SequenceTrace {
+/** One that grows with each decision about its sequence. */
+export class OpenSequenceTrace implements SequenceTrace {
   readonly requestId: RequestId;
   readonly index: number;
   state: SequenceTrace["state"] = "waiting";

@@ -30,11 +30,11 @@ export interface EndedSpan {
   readonly children?: readonly EndedSpan[];
 }
 
-/** Records spans, for those who trace requests across services. */
+/** Records OpenTelemetry's spans, for those who follow requests across services. */
 export interface Spans {
   /**
-   * Takes the place of the request that is handled now; spans that are given to the returned
-   * function later have that place.
+   * Keeps the span of the request that is handled now: those that are given to the returned
+   * function later are its children.
    */
   here(): (span: EndedSpan) => void;
 }
@@ -42,7 +42,7 @@ export interface Spans {
 /** Sequences of a request that have spans of their own. */
 const MAX_SEQUENCES = 32;
 
-/** What is known of a request beside its traces. Unix times, ms. */
+/** What is known of a request beside its request traces. Unix times, ms. */
 export interface SpannedRequest {
   readonly id: string;
   /** As of OpenTelemetry's `gen_ai.operation.name`. */

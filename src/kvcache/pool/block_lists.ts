@@ -62,13 +62,13 @@ export class BlockLists {
   /** Puts block `id`, which is on no list, before all others of `list`. */
   putFirst(list: number, id: BlockId): void {
     const sentinel = this.#numBlocks + list;
-    this.#insert(list, id, { after: sentinel, before: this.#next[sentinel]! });
+    this.#insert(list, id, { prev: sentinel, next: this.#next[sentinel]! });
   }
 
   /** Puts block `id`, which is on no list, after all others of `list`. */
   putLast(list: number, id: BlockId): void {
     const sentinel = this.#numBlocks + list;
-    this.#insert(list, id, { after: this.#prev[sentinel]!, before: sentinel });
+    this.#insert(list, id, { prev: this.#prev[sentinel]!, next: sentinel });
   }
 
   /** Takes block `id` off the list it is on, wherever it stands. */
@@ -136,10 +136,10 @@ export class BlockLists {
     }
   }
 
-  #insert(list: number, id: BlockId, place: { after: number; before: number }): void {
+  #insert(list: number, id: BlockId, { prev, next }: { prev: number; next: number }): void {
     if (this.has(id)) throw new InvariantError(`block ${id} is on list ${this.listOf(id)} already`);
-    this.#link(place.after, id);
-    this.#link(id, place.before);
+    this.#link(prev, id);
+    this.#link(id, next);
     if (this.#lists !== undefined) this.#lists[id] = list;
     this.#lengths[list]!++;
   }

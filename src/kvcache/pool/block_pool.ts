@@ -13,8 +13,8 @@ const FREE = 0;
  * The set of physical KV blocks where slabs are not cut: a slab is a block, whichever group has it.
  *
  * A block is on the free list exactly when it has no reference and no mark. Every holder owns one
- * reference to each block it holds. The pool moves no bytes: a block id addresses the same place in
- * each layer's buffer, and those belong to the device.
+ * reference to each block it holds. The pool moves no bytes: what a block id addresses in each
+ * layer's buffer belongs to the device.
  *
  * Every operation but a resize costs O(blocks passed), never O(pool); no object exists per block. A
  * call that throws has changed nothing. Paging after Kwon et al. 2023, "PagedAttention"
@@ -183,7 +183,8 @@ export class BlockPool implements Pool {
       const state = this.#states[id];
       if (state === MARK) numIdle++;
       if ((state === 0) !== this.#free.has(id)) {
-        throw new InvariantError(`block ${id} has state ${state} and a wrong place`);
+        const what = state === 0 ? "is not on the free list" : "is on the free list";
+        throw new InvariantError(`block ${id} has state ${state} and ${what}`);
       }
     }
     invariant(numIdle === this.#numIdle, `${numIdle} blocks are idle, counted ${this.#numIdle}`);

@@ -1,53 +1,54 @@
 import { InvariantError } from "../../base/invariant.ts";
+import type { BlockId } from "../../core/ids.ts";
 
 const NONE = -1;
 
 /**
- * The free blocks of every slab, one stack each: block `i` of slab `s` is slot `s * room + i`.
+ * The free blocks of every slab, one stack each, by their ids in the pool (`pool.ts`).
  *
- * Links live in one array indexed by slot, the tops in one indexed by slab. Where a slab is one
+ * Links live in one array indexed by block id, the tops in one indexed by slab. Where a slab is one
  * block there is nothing to choose from, and nothing is stored. O(1), filling a stack O(blocks).
  */
 export class FreeStacks {
-  readonly #room: number;
+  readonly #maxPerSlab: number;
   readonly #tops: Int32Array;
   readonly #below: Int32Array;
 
-  /** Empty stacks of `numSlabs` slabs with up to `room` blocks. */
-  constructor(numSlabs: number, room: number) {
-    this.#room = room;
-    this.#tops = new Int32Array(room > 1 ? numSlabs : 0).fill(NONE);
-    this.#below = new Int32Array(room > 1 ? numSlabs * room : 0).fill(NONE);
+  /** Empty stacks of `numSlabs` slabs with up to `maxPerSlab` blocks. */
+  constructor(numSlabs: number, maxPerSlab: number) {
+    this.#maxPerSlab = maxPerSlab;
+    this.#tops = new Int32Array(maxPerSlab > 1 ? numSlabs : 0).fill(NONE);
+    this.#below = new Int32Array(maxPerSlab > 1 ? numSlabs * maxPerSlab : 0).fill(NONE);
   }
 
   /** Makes the first `count` blocks of `slab` its free ones, the first on top. */
   fill(slab: number, count: number): void {
-    if (this.#room === 1) return;
+    if (this.#maxPerSlab === 1) return;
     this.#tops[slab] = NONE;
-    for (let i = count - 1; i >= 0; i--) this.push(slab, slab * this.#room + i);
+    for (let i = count - 1; i >= 0; i--) this.push(slab, slab * this.#maxPerSlab + i);
   }
 
-  /** Puts a slot of `slab` on top. */
-  push(slab: number, slot: number): void {
-    if (this.#room === 1) return;
-    this.#below[slot] = this.#tops[slab]!;
-    this.#tops[slab] = slot;
+  /** Puts block `id` of `slab` on top. */
+  push(slab: number, id: BlockId): void {
+    if (this.#maxPerSlab === 1) return;
+    this.#below[id] = this.#tops[slab]!;
+    this.#tops[slab] = id;
   }
 
   /** Takes the top of `slab`; there must be one. */
-  pop(slab: number): number {
-    if (this.#room === 1) return slab;
-    const slot = this.#tops[slab]!;
-    if (slot === NONE) throw new InvariantError(`slab ${slab} has no free block`);
-    this.#tops[slab] = this.#below[slot]!;
-    return slot;
+  pop(slab: number): BlockId {
+    if (this.#maxPerSlab === 1) return slab;
+    const id = this.#tops[slab]!;
+    if (id === NONE) throw new InvariantError(`slab ${slab} has no free block`);
+    this.#tops[slab] = this.#below[id]!;
+    return id;
   }
 
-  /** The free slots of `slab`, top first; at most `room`, even of a stack that is a ring. */
-  slots(slab: number): number[] {
-    const slots: number[] = [];
-    let slot = this.#room === 1 ? NONE : this.#tops[slab]!;
-    for (; slot !== NONE && slots.length <= this.#room; slot = this.#below[slot]!) slots.push(slot);
-    return slots;
+  /** The free blocks of `slab`, top first; at most `maxPerSlab`, even of a stack that is a ring. */
+  idsOf(slab: number): BlockId[] {
+    const ids: BlockId[] = [];
+    let id = this.#maxPerSlab === 1 ? NONE : this.#tops[slab]!;
+    for (; id !== NONE && ids.length <= this.#maxPerSlab; id = this.#below[id]!) ids.push(id);
+    return ids;
   }
 }

@@ -43,12 +43,12 @@ export interface BlockSource {
  * One rule says what a block is: it is **in use** while it has references (tables, pins and copies
  * in flight hold one each), **idle** while it has none and is marked as cached, and free otherwise.
  *
- * A block is named by its place, which is unique among all groups: block `i` of slab `s` is
- * `s * blocksPerSlab + i`, with the most blocks that any group cuts a slab into. Where slabs are
- * not cut, block and slab are the same. A call that throws has changed nothing.
+ * A block's id is unique among all groups: block `i` of slab `s` is `s * maxPerSlab + i`, with the
+ * most blocks that any group cuts a slab into. Where slabs are not cut, block and slab are the
+ * same. A call that throws has changed nothing.
  */
 export interface Pool extends BlockSource {
-  /** Places of blocks. */
+  /** Block ids; those that a slab has beyond what its group cuts it into are not used. */
   readonly numBlocks: number;
   readonly numSlabs: number;
   /** Slabs without a block that is in use or idle. */
@@ -81,7 +81,7 @@ export interface Pool extends BlockSource {
   forgetSequence(sequence: SequenceId): void;
   /** The group that has block `id`, where its slab says so. */
   groupOf(id: BlockId): number | undefined;
-  /** The id of block `id` among those of its group alone, as the device counts them. */
+  /** The id of block `id` among the blocks of its group alone, as the device counts them. */
   idInGroup(id: BlockId, group: number): BlockId;
   /** How blocks that are not free fit into `numSlabs` slabs, which are enough. Changes nothing. */
   planResize(numSlabs: number): BlockRemap;

@@ -141,7 +141,7 @@ export class SlabGroups {
     return this.#slabs.planResize(numSlabs).moves;
   }
 
-  /** Takes the slabs' new number and places. O(slabs). */
+  /** Takes the slabs' new number and ids. O(slabs). */
   resize(remap: BlockRemap): void {
     const sequences = [...this.#partialOf.keys()];
     this.#slabs.resize(remap);

@@ -28,7 +28,7 @@ import { SlabGroups } from "./slab_groups.ts";
  */
 export class SlabPool implements Pool {
   readonly #perSlab: Demand;
-  readonly #room: number;
+  readonly #maxPerSlab: number;
   readonly #slabs: SlabGroups;
   /** Twice the references of each block, and one more where it is marked; 0 means free. */
   #states: Uint32Array;
@@ -37,10 +37,10 @@ export class SlabPool implements Pool {
   /** `numSlabs` free slabs, each of which can become `perSlab[g]` blocks of group `g`. */
   constructor(numSlabs: number, perSlab: Demand) {
     this.#perSlab = perSlab;
-    this.#room = Math.max(...perSlab);
+    this.#maxPerSlab = Math.max(...perSlab);
     this.#slabs = new SlabGroups(numSlabs, perSlab);
-    this.#states = new Uint32Array(numSlabs * this.#room);
-    this.#stacks = new FreeStacks(numSlabs, this.#room);
+    this.#states = new Uint32Array(numSlabs * this.#maxPerSlab);
+    this.#stacks = new FreeStacks(numSlabs, this.#maxPerSlab);
   }
 
   get numBlocks(): number {
@@ -76,7 +76,7 @@ export class SlabPool implements Pool {
   }
 
   idInGroup(id: BlockId, group: number): BlockId {
-    return Math.floor(id / this.#room) * this.#perSlab[group]! + id % this.#room;
+    return Math.floor(id / this.#maxPerSlab) * this.#perSlab[group]! + id % this.#maxPerSlab;
   }
 
   numSlabsFor(demand: Demand): number {
@@ -170,22 +170,22 @@ export class SlabPool implements Pool {
   planResize(numSlabs: number): BlockRemap {
     const moves: IdChange[] = [];
     for (const { from, to } of this.#slabs.planResize(numSlabs)) {
-      for (let i = 0; i < this.#room; i++) {
-        if (this.#states[from * this.#room + i] === 0) continue;
-        moves.push({ from: from * this.#room + i, to: to * this.#room + i });
+      for (let i = 0; i < this.#maxPerSlab; i++) {
+        if (this.#states[from * this.#maxPerSlab + i] === 0) continue;
+        moves.push({ from: from * this.#maxPerSlab + i, to: to * this.#maxPerSlab + i });
       }
     }
-    return new BlockRemap(numSlabs * this.#room, moves);
+    return new BlockRemap(numSlabs * this.#maxPerSlab, moves);
   }
 
   resize(remap: BlockRemap): void {
-    const room = this.#room;
+    const maxPerSlab = this.#maxPerSlab;
     const targets = new Map(remap.moves.map((move) => [slabOf(move.from), slabOf(move.to)]));
     const moves = [...targets].map(([from, to]) => ({ from, to }));
-    const slabs = new BlockRemap(remap.numBlocks / room, moves);
+    const slabs = new BlockRemap(remap.numBlocks / maxPerSlab, moves);
     this.#slabs.resize(slabs);
     this.#states = remap.column(this.#states);
-    this.#stacks = new FreeStacks(slabs.numBlocks, room);
+    this.#stacks = new FreeStacks(slabs.numBlocks, maxPerSlab);
     for (let slab = 0; slab < this.numSlabs; slab++) {
       if (this.#slabs.isFree(slab)) continue;
       for (const id of this.#blocksOf(slab).reverse()) {
@@ -193,7 +193,7 @@ export class SlabPool implements Pool {
       }
     }
     function slabOf(id: BlockId): number {
-      return Math.floor(id / room);
+      return Math.floor(id / maxPerSlab);
     }
   }
 
@@ -202,7 +202,7 @@ export class SlabPool implements Pool {
   }
 
   #countBlocks(slab: number): SlabBlocks {
-    const first = slab * this.#room;
+    const first = slab * this.#maxPerSlab;
     const numBlocks = this.#slabs.numBlocksIn(slab);
     let used = 0;
     let idle = 0;
@@ -211,7 +211,7 @@ export class SlabPool implements Pool {
       if (state >= REFERENCE) used++;
       else if (state === MARK) idle++;
     }
-    const stacked = this.#stacks.slots(slab).length;
+    const stacked = this.#stacks.idsOf(slab).length;
     return { used, idle, free: numBlocks - used - idle, stacked };
   }
 
@@ -238,12 +238,12 @@ export class SlabPool implements Pool {
   }
 
   #blocksOf(slab: number): BlockId[] {
-    const first = slab * this.#room;
+    const first = slab * this.#maxPerSlab;
     return Array.from({ length: this.#slabs.numBlocksIn(slab) }, (_, i) => first + i);
   }
 
   #slabOf(id: BlockId): number {
-    return Math.floor(id / this.#room);
+    return Math.floor(id / this.#maxPerSlab);
   }
 
   #stateOf(id: BlockId): number {

@@ -16,7 +16,7 @@ export type ParentOf = (id: BlockId) => BlockId | undefined;
 export interface EvictionPolicy {
   /** A block has been cached; whatever was known of its id before is void. */
   becomeCached(id: BlockId): void;
-  /** Block `id` has taken the place of `before`, and with it what is known of that. Not idle. */
+  /** Block `id` has replaced `before`, and takes over what is known of it. Not idle. */
   replace(before: BlockId, id: BlockId): void;
   /**
    * The prompt of a newly admitted sequence has been found to start with this block, among others.

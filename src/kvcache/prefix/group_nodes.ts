@@ -5,7 +5,7 @@ import type { BlockId } from "../../core/ids.ts";
 import type { GroupedBlocks } from "./cached_blocks.ts";
 import type { NodeBlock } from "./node_blocks.ts";
 import type { NodeEviction } from "./node_eviction.ts";
-import type { BlockContent, NodeId, TreePlace } from "./radix_tree.ts";
+import type { BlockContent, NodeId, TreeParent } from "./radix_tree.ts";
 
 /** The scope in which a block is found, and how long it is kept. */
 export interface BlockCaching {
@@ -49,17 +49,17 @@ export class GroupNodes {
   }
 
   /**
-   * Makes a node at `place`, where there is none, on the path of the caller, which holds the nodes
-   * above.
+   * Makes a node of that content, which its parent has no child of yet, on the path of the caller,
+   * which holds the nodes above.
    */
-  add(place: TreePlace, { tokens, start }: BlockContent): NodeId {
+  add(above: TreeParent, { tokens, start }: BlockContent): NodeId {
     const { tree, columns } = this.#cached;
-    if (place.parent !== undefined && !columns.isHeld(place.parent)) {
-      throw new InvariantError(`a node is put below node ${place.parent}, which is on no path`);
+    if (above.parent !== undefined && !columns.isHeld(above.parent)) {
+      throw new InvariantError(`a node is put below node ${above.parent}, which is on no path`);
     }
     const node = columns.open();
     if (columns.capacity > tree.capacity) tree.grow(columns.capacity);
-    tree.insert(place, tokens, start, node);
+    tree.insert(above, tokens, start, node);
     return node;
   }
 
@@ -77,9 +77,9 @@ export class GroupNodes {
   }
 
   /**
-   * Puts block `id`, which the caller holds and nobody else, in the place of the one that stands
-   * for a node in that group: the content is the same, so nobody is told. Without references the
-   * other is free.
+   * Has block `id`, which the caller holds and nobody else, replace the one that stands for a node
+   * in that group: the content is the same, so nobody is told. Without references the other is
+   * free.
    */
   replaceBlock({ node, group, id }: NodeBlock): void {
     const { pool, columns, idle } = this.#cached;

@@ -50,7 +50,7 @@ export class NodeBlocks {
     this.#nodes = new Int32Array(numBlocks).fill(NO_NODE);
   }
 
-  /** Places of nodes. */
+  /** Node ids that the columns have room for. */
   get capacity(): number {
     return this.#numBlocks.length;
   }

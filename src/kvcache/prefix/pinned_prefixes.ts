@@ -129,7 +129,7 @@ export class PinnedPrefixes {
     }
   }
 
-  /** 1 for each of the blocks `[0, numBlocks)` that a pin holds, by its place. O(blocks pinned). */
+  /** 1 for each of the blocks `[0, numBlocks)` that a pin holds, by its id. O(blocks pinned). */
   flags(numBlocks: number): Uint8Array {
     const flags = new Uint8Array(numBlocks);
     for (const { ids } of this.#pins.values()) for (const id of ids) flags[id] = 1;

@@ -28,7 +28,7 @@ import {
   type NodeId,
   type PathEnd,
   RadixTree,
-  type TreePlace,
+  type TreeParent,
 } from "./radix_tree.ts";
 import { holdersOfNodes, type PathName, tokensAlong, viewTree } from "./tree_view.ts";
 
@@ -216,9 +216,9 @@ export class PrefixCache implements BlockSource {
     return this.entries?.entryOf(id)?.group;
   }
 
-  /** The node at `place` with that content; undefined when there is none. */
-  find(place: TreePlace, { tokens, start }: BlockContent): NodeId | undefined {
-    return this.#tree.find(place, tokens, start);
+  /** The node below `above` with that content; undefined when there is none. */
+  find(above: TreeParent, { tokens, start }: BlockContent): NodeId | undefined {
+    return this.#tree.find(above, tokens, start);
   }
 
   /** What is cached of the output of an encoder under that name; undefined when nothing is. */
@@ -265,29 +265,29 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * Makes block `id` findable at `place`, and returns the block that is found there: one that is
-   * there already stays, and `id` is not cached. The caller holds `id` and what is above the place.
-   * For one group of full attention.
+   * Makes block `id` findable below `above`, and returns the block that is found by that content:
+   * one that is there already stays, and `id` is not cached. The caller holds `id` and what is
+   * above it. For one group of full attention.
    */
   insert(
-    place: TreePlace,
+    above: TreeParent,
     id: BlockId,
     content: BlockContent,
     retention?: CacheRetention,
   ): BlockId {
     const { tokens, start } = content;
-    const found = this.#tree.find(place, tokens, start);
+    const found = this.#tree.find(above, tokens, start);
     if (found !== undefined) return found;
-    if (place.parent !== undefined && this.#pool.isIdle(place.parent)) {
+    if (above.parent !== undefined && this.#pool.isIdle(above.parent)) {
       throw new InvariantError(
-        `block ${id} is cached below block ${place.parent}, which nobody holds`,
+        `block ${id} is cached below block ${above.parent}, which nobody holds`,
       );
     }
     this.#pool.mark(id);
-    this.#tree.insert(place, tokens, start, id);
+    this.#tree.insert(above, tokens, start, id);
     this.#idle.policy.becomeCached(id);
     if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
-    this.#records.tellStored(id, 0, place.scope);
+    this.#records.tellStored(id, 0, above.scope);
     return id;
   }
 

@@ -24,13 +24,13 @@ export function rootOf(parent: number): number {
   return -2 - parent;
 }
 
-/** Where a node is looked for or put: below `parent`, or below the root of `scope`. */
-export interface TreePlace {
+/** What a node is looked for or put below: node `parent`, or without one the root of `scope`. */
+export interface TreeParent {
   readonly scope: string;
   readonly parent: NodeId | undefined;
 }
 
-/** How far a prompt has been seen to lead, and how that place is known again. */
+/** The last node that a prompt has been seen to lead to, and how it is known again. */
 export interface PathEnd {
   readonly node: NodeId;
   /** Of the path to there; see {@link RadixTree.hashOf}. */
@@ -99,7 +99,7 @@ export class RadixTree {
     return this.#numNodes;
   }
 
-  /** Places of nodes. */
+  /** Node ids that the columns have room for. */
   get capacity(): number {
     return this.#parents.length;
   }
@@ -162,7 +162,7 @@ export class RadixTree {
 
   /**
    * How far {@link match} leads, from where it led `before`; undefined for nowhere. O(1) where that
-   * place is still there and nothing has come below it, O(nodes of the match) where it is gone.
+   * node is still there and nothing has come below it, O(nodes of the match) where it is gone.
    *
    * A node whose id has been given to other tokens is taken for itself where the 32 bits of both
    * hashes agree: for orders and estimates, never to share a block.
@@ -190,8 +190,8 @@ export class RadixTree {
     return end;
   }
 
-  /** The node at `place` that has `tokens[start, start + blockSize)`, or undefined. */
-  find({ scope, parent }: TreePlace, tokens: Uint32Array, start: number): NodeId | undefined {
+  /** The child of that parent that has `tokens[start, start + blockSize)`, or undefined. */
+  find({ scope, parent }: TreeParent, tokens: Uint32Array, start: number): NodeId | undefined {
     const root = this.#roots.find(scope);
     if (root === undefined) return undefined;
     const hash = this.hasher.child(this.#hashAbove(scope, parent), tokens, start);
@@ -200,9 +200,10 @@ export class RadixTree {
   }
 
   /**
-   * Puts node `id` at `place`, where there is none yet with `tokens[start, start + blockSize)`.
+   * Puts node `id` below its parent, which has no child with `tokens[start, start + blockSize)`
+   * yet.
    */
-  insert({ scope, parent }: TreePlace, tokens: Uint32Array, start: number, id: NodeId): void {
+  insert({ scope, parent }: TreeParent, tokens: Uint32Array, start: number, id: NodeId): void {
     if (this.has(id)) throw new InvariantError(`node ${id} is in the tree already`);
     this.#tokens.set(tokens.subarray(start, start + this.blockSize), id * this.blockSize);
     this.#parents[id] = parent ?? rootParent(this.#roots.addChild(scope));
@@ -335,7 +336,7 @@ export class RadixTree {
     return id;
   }
 
-  /** The path hash of what stands above a place. */
+  /** The path hash of a parent, or of the root of `scope`. */
   #hashAbove(scope: string, parent: NodeId | undefined): number {
     return parent === undefined ? this.hasher.root(scope) : this.#index.hashOf(parent);
   }

@@ -78,19 +78,20 @@ export function viewTree(tree: RadixTree, options: ViewOptions): TreeView {
   const sums = sumUp(tree);
   const runs = runsOf(tree, sums.order, options);
   const chosen = chooseRuns(runs, sums, options.maxNumRuns);
-  const places = new Map(chosen.map((run, place) => [run, place]));
+  // By the index of a run among all, its index in the view.
+  const viewIndices = new Map(chosen.map((run, index) => [run, index]));
   const scopes = new Map<string, number>();
   const shown: TreeRun[] = [];
   for (const at of chosen) {
     const { parent, first, last, numBlocks } = runs[at]!;
     const scope = parent === NONE
       ? numberOf(scopes, tree.scopeOfRoot(rootOf(tree.parents[first]!)))
-      : shown[places.get(parent)!]!.scope;
+      : shown[viewIndices.get(parent)!]!.scope;
     const lastMs = sums.lastMs[first]!;
     shown.push({
       node: last,
       hash: tree.hashOf(last),
-      parent: parent === NONE ? NONE : places.get(parent)!,
+      parent: parent === NONE ? NONE : viewIndices.get(parent)!,
       scope,
       numBlocks,
       numBelow: sums.numNodes[first]! - numBlocks,
@@ -190,7 +191,7 @@ function runsOf(
   return runs;
 }
 
-/** The places of the `count` runs of the greatest weight, in the order of `runs`. */
+/** The indices of the `count` runs of the greatest weight, ascending. */
 function chooseRuns(
   runs: readonly OpenRun[],
   { numNodes, numHits }: Sums,

@@ -8,7 +8,7 @@ import type { Demand, Pool } from "../pool/pool.ts";
 
 /** A block of a table, by the device's ids. */
 export interface TableEntry {
-  /** Its place in the table. */
+  /** Its index in the table. */
   readonly index: number;
   readonly block: BlockId;
 }
@@ -34,17 +34,17 @@ type SwapCounts = Pick<
 >;
 
 /** One block in host memory. */
-interface StoredBlock extends Pick<TableEntry, "index"> {
+interface HostBlock extends Pick<TableEntry, "index"> {
   readonly group: number;
-  /** Of the host's pool, as it counts. */
-  readonly place: BlockId;
+  /** Its id in the host's pool, unique among all groups. */
+  readonly poolId: BlockId;
 }
 
 /** A sequence's blocks in host memory. */
 export interface SwappedSequence {
   readonly numTokens: number;
   readonly numSkipped: number;
-  readonly blocks: readonly StoredBlock[];
+  readonly blocks: readonly HostBlock[];
 }
 
 /**
@@ -65,7 +65,7 @@ export class SwapStore {
   /** Copies that no plan has yet, each of a block that `sequenceId` had. */
   #outs: BlockLoad[] = [];
   #ins: BlockLoad[] = [];
-  /** Places that the planned step reads, and the sequences that it reads them for. */
+  /** Blocks of the host's pool that the planned step reads, and the sequences it reads them for. */
   #loading: BlockId[] = [];
   readonly #loadingIds = new Set<SequenceId>();
   readonly #counts = {
@@ -123,17 +123,17 @@ export class SwapStore {
   store(id: SequenceId, { numTokens, numSkipped, entries }: SwapContents): void {
     invariant(!this.#sequences.has(id), `sequence ${id} is in host memory already`);
     const demand = entries.map(({ length }) => length);
-    const places = this.#pool.take(demand, id);
+    const taken = this.#pool.take(demand, id);
     const blocks = entries.flatMap((ofGroup, group) =>
       ofGroup.map(({ index, block }, i) => {
-        const place = places[group]![i]!;
+        const poolId = taken[group]![i]!;
         this.#outs.push({
           sequenceId: id,
           group,
           block,
-          hostBlock: this.#pool.idInGroup(place, group),
+          hostBlock: this.#pool.idInGroup(poolId, group),
         });
-        return { index, group, place };
+        return { index, group, poolId };
       })
     );
     this.#sequences.set(id, { numTokens, numSkipped, blocks });
@@ -151,15 +151,15 @@ export class SwapStore {
   ): { readonly numBlocks: number; readonly bytes: number } {
     const { blocks } = this.#sequences.get(id)!;
     const counts = this.#space.blockBytes.map(() => 0);
-    for (const { group, index, place } of blocks) {
+    for (const { group, index, poolId } of blocks) {
       const block = target(group, index);
       if (block === undefined) continue;
-      const hostBlock = this.#pool.idInGroup(place, group);
+      const hostBlock = this.#pool.idInGroup(poolId, group);
       this.#ins.push({ sequenceId: id, group, block, hostBlock });
       counts[group]!++;
     }
-    // Their places stay until the step that reads them is done.
-    this.#loading.push(...blocks.map(({ place }) => place));
+    // They stay taken until the step that reads them is done.
+    this.#loading.push(...blocks.map(({ poolId }) => poolId));
     this.#loadingIds.add(id);
     this.#sequences.delete(id);
     this.#pool.forgetSequence(id);
@@ -185,7 +185,7 @@ export class SwapStore {
   drop(id: SequenceId): void {
     const swapped = this.#sequences.get(id);
     if (swapped === undefined) return;
-    this.#pool.release(swapped.blocks.map(({ place }) => place));
+    this.#pool.release(swapped.blocks.map(({ poolId }) => poolId));
     this.#pool.forgetSequence(id);
     this.#sequences.delete(id);
     this.#outs = this.#outs.filter(({ sequenceId }) => sequenceId !== id);
@@ -222,13 +222,13 @@ export class SwapStore {
     this.#pool.checkIntegrity();
     const numHolders = new Array<number>(this.#pool.numBlocks).fill(0);
     for (const { blocks } of this.#sequences.values()) {
-      for (const { place } of blocks) numHolders[place]!++;
+      for (const { poolId } of blocks) numHolders[poolId]!++;
     }
-    for (const place of this.#loading) numHolders[place]!++;
-    for (let place = 0; place < numHolders.length; place++) {
-      const count = numHolders[place]!;
-      if (count > 1 || count !== this.#pool.refCount(place)) {
-        throw new InvariantError(`host block ${place} has ${count} holders, counted otherwise`);
+    for (const poolId of this.#loading) numHolders[poolId]!++;
+    for (let poolId = 0; poolId < numHolders.length; poolId++) {
+      const count = numHolders[poolId]!;
+      if (count > 1 || count !== this.#pool.refCount(poolId)) {
+        throw new InvariantError(`host block ${poolId} has ${count} holders, counted otherwise`);
       }
     }
   }

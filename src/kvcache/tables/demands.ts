@@ -54,7 +54,7 @@ export function swapInDemand(
 }
 
 /** Blocks that tables lack to cover the first `numTokens` positions, per group. */
-export function growthDemand(
+export function extensionDemand(
   groups: readonly CacheSpec[],
   tables: BlockTables,
   numTokens: number,

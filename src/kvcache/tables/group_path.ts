@@ -6,7 +6,7 @@ import type { BlockCaching, GroupNodes } from "../prefix/group_nodes.ts";
 import type { Hit } from "../prefix/longest_hit.ts";
 import type { NodeBlock } from "../prefix/node_blocks.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
-import type { BlockContent, NodeId, TreePlace } from "../prefix/radix_tree.ts";
+import type { BlockContent, NodeId, TreeParent } from "../prefix/radix_tree.ts";
 import type { BlockTables } from "./block_tables.ts";
 import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./sequence_path.ts";
 import { WindowTails } from "./window_tails.ts";
@@ -25,7 +25,7 @@ export interface PathStart {
   readonly source?: { readonly path: GroupPath; readonly numBlocks: number };
 }
 
-/** A block of a node in whose place a table has another, at entry `index`. */
+/** A block of a node, of which a table has a duplicate, as entry `index`. */
 interface AdoptedBlock extends NodeBlock {
   readonly index: number;
 }
@@ -45,8 +45,8 @@ interface AdoptedBlock extends NodeBlock {
  *
  * A node may be there already with other blocks of full attention: of a prompt whose window or
  * state was missing, or of a twin that is computed side by side. Where nobody uses these, its own
- * blocks take their place and they are free; else it **adopts** them, one more reference to each,
- * until they are nobody else's. So whatever it makes findable stays so.
+ * blocks replace them and they are free; else it **adopts** them, one more reference to each, until
+ * they are nobody else's. So whatever it makes findable stays so.
  */
 export class GroupPath implements SequencePath {
   readonly #cache: PrefixCache;
@@ -62,7 +62,7 @@ export class GroupPath implements SequencePath {
   readonly #interval: number;
   /** The latest snapshots of states, unless they are to be kept. */
   #movingSnapshots: NodeBlock[] = [];
-  /** Blocks of nodes in whose place the tables have others. */
+  /** Blocks of nodes of which the tables have duplicates. */
   readonly #adopted: AdoptedBlock[] = [];
   /** Whether nothing more becomes findable. */
   #isStopped = false;
@@ -101,7 +101,7 @@ export class GroupPath implements SequencePath {
     return numTokens >= this.#numPromptTokens || this.#keepsState(numTokens);
   }
 
-  /** A snapshot of these tokens has been made; the next of the answer takes its place. */
+  /** A snapshot of these tokens has been made; the next of the answer replaces it. */
   noteSnapshot(snapshot: NodeBlock, numTokens: number): void {
     if (!this.#keepsState(numTokens)) this.#movingSnapshots.push(snapshot);
   }
@@ -135,8 +135,8 @@ export class GroupPath implements SequencePath {
   }
 
   /**
-   * Puts its own blocks in the place of those adopted ones that nobody else uses any more, the last
-   * first; these are free. Returns whether there were any. O(such blocks).
+   * Has its own blocks replace those adopted ones that nobody else uses any more, the last first;
+   * these are free. Returns whether there were any. O(such blocks).
    */
   returnAdopted(tables: BlockTables): boolean {
     const numBefore = this.#adopted.length;
@@ -164,8 +164,8 @@ export class GroupPath implements SequencePath {
   }
 
   remap(remap: BlockRemap): void {
-    const follow = ({ id, ...place }: NodeBlock) => ({
-      ...place,
+    const follow = ({ id, ...ofNode }: NodeBlock) => ({
+      ...ofNode,
       id: remap.keeps(id) ? remap.idOf(id) : id,
     });
     this.#movingSnapshots = this.#movingSnapshots.map(follow);
@@ -205,31 +205,31 @@ export class GroupPath implements SequencePath {
 
   /** Puts the node of block `index` on the path; false where nothing more may become findable. */
   #enter(tables: BlockTables, index: number): boolean {
-    const found = this.#cache.find(this.#place(), this.#content(index));
+    const found = this.#cache.find(this.#tip, this.#content(index));
     // A table that shares the block does not hold what is adopted above it.
     const isInTheWay = this.#adopted.length > 0 && !this.#isUnshared(tables, index);
     if (found === undefined && isInTheWay) return false;
-    const node = found ?? this.#groupNodes.add(this.#place(), this.#content(index));
+    const node = found ?? this.#groupNodes.add(this.#tip, this.#content(index));
     this.#groupNodes.hold([node]);
     this.#nodes.push(node);
     for (const group of this.#fullGroups) {
       const own = { node, group, id: tables[group]![index]! };
       if (found === undefined) this.#groupNodes.setBlock(own, this.caching);
-      else this.#takePlace(own, index);
+      else this.#replaceOrAdopt(own, index);
     }
     this.#tails.offer({ node, index, tables, caching: this.caching });
     return true;
   }
 
   /**
-   * Puts its own block of full attention where another is, or adopts that one while it is in use.
+   * Has its own block of full attention replace the node's, or adopts that one while it is in use.
    */
-  #takePlace(own: NodeBlock, index: number): void {
+  #replaceOrAdopt(own: NodeBlock, index: number): void {
     const { node, group } = own;
     const id = this.#blockAt(node, group);
     if (id === own.id) return;
-    const isFree = this.#cache.isIdle(id) && this.#cache.isUnshared(own.id);
-    if (isFree) return this.#groupNodes.replaceBlock(own);
+    const canReplace = this.#cache.isIdle(id) && this.#cache.isUnshared(own.id);
+    if (canReplace) return this.#groupNodes.replaceBlock(own);
     this.#cache.retain([id]);
     this.#adopted.push({ node, group, id, index });
   }
@@ -246,7 +246,8 @@ export class GroupPath implements SequencePath {
     return this.#cache.columns!.blockOf(node, group);
   }
 
-  #place(): TreePlace {
+  /** The last node of the path, which the next one goes below. */
+  get #tip(): TreeParent {
     return { scope: this.caching.scope, parent: this.#nodes.at(-1) };
   }
 

@@ -1,14 +1,14 @@
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
-import type { BlockContent, TreePlace } from "../prefix/radix_tree.ts";
+import type { BlockContent, TreeParent } from "../prefix/radix_tree.ts";
 import type { BlockTables } from "./block_tables.ts";
 import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./sequence_path.ts";
 
-/** Where a block of a path goes in the tree, and which block of the table it is. */
-interface PathPlace {
-  readonly below: BlockId | undefined;
-  readonly at: number;
+/** An entry of the table: the block that it goes below in the tree, and its index in the table. */
+interface PathEntry {
+  readonly parent: BlockId | undefined;
+  readonly index: number;
 }
 
 /**
@@ -48,7 +48,8 @@ export class OneFullGroupPath implements SequencePath {
     if (this.#isForgotten) return;
     while (!this.#hasDuplicate && this.#numBlocks < this.#numFull) {
       const own = table![this.#numBlocks]!;
-      this.#hasDuplicate = this.#insert(own, { below: this.#tip, at: this.#numBlocks }) !== own;
+      const entry = { parent: this.#tip, index: this.#numBlocks };
+      this.#hasDuplicate = this.#insert(own, entry) !== own;
       if (this.#hasDuplicate) return;
       this.#tip = own;
       this.#numBlocks++;
@@ -60,16 +61,16 @@ export class OneFullGroupPath implements SequencePath {
     if (this.#tip !== undefined) this.#tip = remap.idOf(this.#tip);
   }
 
-  /** The table's blocks, each followed by the one that was found in its stead. */
+  /** The table's blocks, each followed by the cached duplicate of it, where there is one. */
   end(tables: BlockTables): readonly (readonly BlockId[])[] {
     if (!this.#hasDuplicate || this.#isForgotten) return tables;
     const table = tables[0]!;
     const held = table.slice(0, this.#numBlocks);
-    let below = this.#tip;
-    let at = this.#numBlocks;
-    for (; at < this.#numFull; at++) {
-      const own = table[at]!;
-      const found = this.#insertUnshared(own, { below, at });
+    let parent = this.#tip;
+    let index = this.#numBlocks;
+    for (; index < this.#numFull; index++) {
+      const own = table[index]!;
+      const found = this.#insertUnshared(own, { parent, index });
       if (found === undefined) break;
       held.push(own);
       // Held like the table's own, so that the blocks below it are let go before it is.
@@ -77,9 +78,9 @@ export class OneFullGroupPath implements SequencePath {
         this.#cache.retain([found]);
         held.push(found);
       }
-      below = found;
+      parent = found;
     }
-    return [[...held, ...table.slice(at)]];
+    return [[...held, ...table.slice(index)]];
   }
 
   /** Nothing leaves the table before its end. */
@@ -88,7 +89,7 @@ export class OneFullGroupPath implements SequencePath {
   /** It holds nothing but what the table does. */
   close(): void {}
 
-  /** Only {@link end} holds blocks in place of its own. */
+  /** Only {@link end} holds blocks that duplicate its own. */
   returnAdopted(): boolean {
     return false;
   }
@@ -112,26 +113,26 @@ export class OneFullGroupPath implements SequencePath {
     return this.#tip !== undefined && !this.#cache.has(this.#tip);
   }
 
-  /** Skips a block shared with another table, which does not hold the block above the place. */
-  #insertUnshared(own: BlockId, place: PathPlace): BlockId | undefined {
-    const isFindable = this.#cache.isUnshared(own) || this.#find(place) !== undefined;
-    return isFindable ? this.#insert(own, place) : undefined;
+  /** Skips a block shared with another table, which does not hold the block above it here. */
+  #insertUnshared(own: BlockId, entry: PathEntry): BlockId | undefined {
+    const isFindable = this.#cache.isUnshared(own) || this.#find(entry) !== undefined;
+    return isFindable ? this.#insert(own, entry) : undefined;
   }
 
-  #find(place: PathPlace): BlockId | undefined {
-    return this.#cache.find(this.#treePlace(place), this.#content(place));
+  #find(entry: PathEntry): BlockId | undefined {
+    return this.#cache.find(this.#above(entry), this.#content(entry));
   }
 
-  #insert(own: BlockId, place: PathPlace): BlockId {
+  #insert(own: BlockId, entry: PathEntry): BlockId {
     const { retention } = this.#options;
-    return this.#cache.insert(this.#treePlace(place), own, this.#content(place), retention);
+    return this.#cache.insert(this.#above(entry), own, this.#content(entry), retention);
   }
 
-  #treePlace({ below }: PathPlace): TreePlace {
-    return { scope: this.#options.scope ?? OPEN_SCOPE, parent: below };
+  #above({ parent }: PathEntry): TreeParent {
+    return { scope: this.#options.scope ?? OPEN_SCOPE, parent };
   }
 
-  #content({ at }: PathPlace): BlockContent {
-    return { tokens: this.#tokens, start: at * this.#cache.blockSize };
+  #content({ index }: PathEntry): BlockContent {
+    return { tokens: this.#tokens, start: index * this.#cache.blockSize };
   }
 }

@@ -11,8 +11,8 @@ import type { NodeId } from "../prefix/radix_tree.ts";
  *
  * A state is one block that each step overwrites, so what is to be kept is copied to a block of the
  * cache before the next step: at the end of the prompt, at junctions, and while the answer grows at
- * its last block boundary, where each snapshot takes the place of the one before. The end of a
- * sequence on a boundary needs no copy: its own block stays. Without room there is no snapshot.
+ * its last block boundary, where each snapshot replaces the one before. The end of a sequence on a
+ * boundary needs no copy: its own block stays. Without room there is no snapshot.
  */
 export class StateSnapshots {
   readonly #cache: PrefixCache;

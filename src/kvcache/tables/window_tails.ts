@@ -13,7 +13,7 @@ import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { NodeId } from "../prefix/radix_tree.ts";
 import type { BlockTables } from "./block_tables.ts";
 
-/** A block that becomes full: its node, its place in the tables, and how it is cached. */
+/** A block that becomes full: its node, its index in the tables, and how it is cached. */
 export interface FullBlock {
   readonly node: NodeId;
   readonly index: number;

@@ -36,7 +36,7 @@ Deno.test("deno task sim compares everything, and draws it (--quick)", async () 
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("traces are read by their own definitions", () => {
+Deno.test("workload traces are read by their own definitions", () => {
   const cut = { maxRequests: 2, speed: 0.5 };
   const line = (timestamp: number, hash_ids: number[]) =>
     JSON.stringify({ timestamp, input_length: 600, output_length: 3, hash_ids });

@@ -7,7 +7,7 @@ import { type Load, numRequestsOf, type Session } from "../../../bench/sim/load.
 import { simulate } from "../../../bench/sim/simulate.ts";
 import { summarize } from "../../../bench/sim/summary.ts";
 import { replaySteps } from "../../../bench/replay_steps.ts";
-import { formatTraceRecord } from "../../../src/engine/step_trace.ts";
+import { formatStepTraceRecord } from "../../../src/engine/step_trace.ts";
 import { runs } from "../../support/runs.ts";
 
 /** A step takes 10 ms and 1 ms per position. */
@@ -142,7 +142,7 @@ Deno.test("every request that fits finishes with all its tokens, whatever divide
   assert(numFinished > 500 && numPreemptions > 5, `${numFinished} and ${numPreemptions}`);
 });
 
-Deno.test("a simulated engine plans what a server's scheduler plans (its trace, replayed)", async () => {
+Deno.test("a simulated engine plans what a server's scheduler plans (its step trace, replayed)", async () => {
   const lines: string[] = [];
   const load: Load = {
     name: "traced",
@@ -165,7 +165,7 @@ Deno.test("a simulated engine plans what a server's scheduler plans (its trace, 
       new EngineServer(
         sizes,
         now,
-        (entry) => lines.push(formatTraceRecord({ ...entry, ms: now() })),
+        (entry) => lines.push(formatStepTraceRecord({ ...entry, ms: now() })),
       ),
     PLAIN,
   );
@@ -187,7 +187,7 @@ Deno.test("a preempted request goes to host memory where the costs say so, and c
         new EngineServer(
           given,
           now,
-          (entry) => lines.push(formatTraceRecord({ ...entry, ms: now() })),
+          (entry) => lines.push(formatStepTraceRecord({ ...entry, ms: now() })),
         ),
       { ...PLAIN, swapMs },
     );

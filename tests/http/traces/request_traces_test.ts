@@ -5,7 +5,11 @@ import type { LoggedDecision } from "../../../src/core/kv_decision.ts";
 import { KvRecorder } from "../../../src/engine/kv_recorder.ts";
 import { GenerationMeter } from "../../../src/http/metrics/generation_meter.ts";
 import { RequestTraces } from "../../../src/http/traces/request_traces.ts";
-import { describeTrace, phasesOf, traceJson } from "../../../src/http/traces/sequence_trace.ts";
+import {
+  describeSequenceTrace,
+  phasesOf,
+  sequenceTraceJson,
+} from "../../../src/http/traces/sequence_trace.ts";
 import { ServingMetrics } from "../../../src/http/metrics/serving_metrics.ts";
 import { requestOf } from "../../support/requests.ts";
 import { type RigOptions, SchedulerRig } from "../../support/scheduler_rig.ts";
@@ -29,7 +33,7 @@ class TracedRig {
   }
 
   get traces(): RequestTraces {
-    return this.metrics.traces;
+    return this.metrics.requestTraces;
   }
 
   submit(request: GenerationRequest): void {
@@ -69,7 +73,7 @@ class TracedRig {
 
 /** What a trace says, without times and steps. */
 function wordsOf(traced: TracedRig, id: string): string[] {
-  return describeTrace(traced.traces.of(id, 0)!, { namesOthers: true }).map((line) =>
+  return describeSequenceTrace(traced.traces.of(id, 0)!, { namesOthers: true }).map((line) =>
     line.slice("+123456 ms  ".length)
   );
 }
@@ -101,7 +105,7 @@ Deno.test("RequestTraces tells why a request waited, behind which, and what it c
     "is finished (length)",
   ]);
   assertEquals(wordsOf(traced, "c")[1], "waits: request b is the head of the queue of 2");
-  const [, toOthers] = describeTrace(traced.traces.of("c", 0)!, { namesOthers: false });
+  const [, toOthers] = describeSequenceTrace(traced.traces.of("c", 0)!, { namesOthers: false });
   assertEquals(toOthers, "+     0 ms  waits: sequence 1 is the head of the queue of 2");
 });
 
@@ -235,7 +239,7 @@ Deno.test("RequestTraces keeps the first and the latest marks of a long way, and
     ...Array.from({ length: 32 }, (_, i) => i),
     ...Array.from({ length: 32 }, (_, i) => 68 + i),
   ]);
-  assertEquals(describeTrace(trace, { namesOthers: true })[32], "... 36 more ...");
+  assertEquals(describeSequenceTrace(trace, { namesOthers: true })[32], "... 36 more ...");
 });
 
 Deno.test("RequestTraces forgets the oldest requests, and never the only one", () => {
@@ -268,7 +272,7 @@ Deno.test("RequestTraces goes on with a request whose engine was lost", () => {
     { ...mark, sequenceId: 0, type: "admit", numTokens: 5, numCachedTokens: 0, timeMs: 3100 },
     { ...mark, sequenceId: 0, type: "finish", reason: "stop", timeMs: 4200 },
   ]);
-  const { lines, ...told } = traceJson(traces.of("r", 0)!, { namesOthers: false });
+  const { lines, ...told } = sequenceTraceJson(traces.of("r", 0)!, { namesOthers: false });
   assertEquals([told.state, told.queue_ms, told.prefill_ms, told.decode_ms, told.cached_tokens], [
     ...["finished", 100, 100, 3000, 2],
   ]);
@@ -288,7 +292,7 @@ Deno.test("RequestTraces gives the answers of a search one record, and none a ne
   ]);
   assertEquals(traces.ofRequest("r").length, 1);
   assertEquals([traces.of("r", 1), traces.of("r", 3)?.index], [undefined, 2]);
-  assertEquals(traceJson(traces.of("r", 3)!, { namesOthers: false }), {
+  assertEquals(sequenceTraceJson(traces.of("r", 3)!, { namesOthers: false }), {
     index: 2,
     state: "finished",
     queue_ms: 0,
