@@ -122,8 +122,8 @@ export class WebGpuDevice implements Device {
     }
     const bytes = 16 * width * height;
     const usage = GPUTextureUsage.STORAGE_BINDING;
-    const make = () =>
-      this.#device.createTexture({ label, size: [width, height], format: TEXTURE_FORMAT, usage });
+    const size = [width, height].map((side) => textureSide(side, maxTextureSide));
+    const make = () => this.#device.createTexture({ label, size, format: TEXTURE_FORMAT, usage });
     const gpu = await allocate(this.#device, { label, bytes }, make);
     return new GpuDeviceTexture(label, bytes, gpu);
   }
@@ -262,6 +262,16 @@ export class WebGpuDevice implements Device {
     this.#device.queue.submit([]);
     this.#uploadedBytes = 0;
   }
+}
+
+/**
+ * Texels along a side of a texture that needs `side`: one more than a power of two, where there may
+ * be. llvmpipe compiles a kernel again for textures of which a side is a power of two and those of
+ * which it is not, which takes a software adapter 0.1 to 0.5 s.
+ */
+function textureSide(side: number, maxTextureSide: number): number {
+  const isPowerOfTwo = (side & (side - 1)) === 0;
+  return isPowerOfTwo && side < maxTextureSide ? side + 1 : side;
 }
 
 function describeAdapter(info: GPUAdapterInfo, { name }: GpuProvider): string {
