@@ -120,9 +120,9 @@ export class WebGpuDevice implements Device {
         `${label} is ${width} by ${height} texels, but textures here have ${maxTextureSide} a side`,
       );
     }
-    const bytes = 16 * width * height;
     const usage = GPUTextureUsage.STORAGE_BINDING;
     const size = [width, height].map((side) => textureSide(side, maxTextureSide));
+    const bytes = 16 * size[0]! * size[1]!;
     const make = () => this.#device.createTexture({ label, size, format: TEXTURE_FORMAT, usage });
     const gpu = await allocate(this.#device, { label, bytes }, make);
     return new GpuDeviceTexture(label, bytes, gpu);
