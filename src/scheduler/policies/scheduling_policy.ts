@@ -36,13 +36,13 @@ export function orderByShares(running: readonly SequenceGroup[]): readonly Seque
   );
   if (isPlain) return running;
   const numOf = new Map<SequenceGroup["owner"], number>();
-  const places = running.map((group, i) => {
-    const place = numOf.get(group.owner) ?? 0;
-    numOf.set(group.owner, place + 1);
-    return { group, place, i };
+  const turns = running.map((group, i) => {
+    const turn = numOf.get(group.owner) ?? 0;
+    numOf.set(group.owner, turn + 1);
+    return { group, turn, i };
   });
-  places.sort((a, b) =>
-    b.group.ownerPriority - a.group.ownerPriority || a.place - b.place || a.i - b.i
+  turns.sort((a, b) =>
+    b.group.ownerPriority - a.group.ownerPriority || a.turn - b.turn || a.i - b.i
   );
-  return places.map(({ group }) => group);
+  return turns.map(({ group }) => group);
 }
