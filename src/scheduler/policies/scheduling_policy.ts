@@ -25,11 +25,12 @@ export interface SchedulingPolicy {
 }
 
 /**
- * Running groups in the order of fair shares: owners of a higher priority first, then each owner's
- * first, each owner's second and so on, of equals the earliest admitted first. So the owner with
- * the most running groups gives way first, by its latest. `running` itself where that is its order.
+ * Running groups as if their owners took turns: owners of a higher priority first, then each
+ * owner's first, each owner's second and so on, of equals the earliest admitted first. So the owner
+ * with the most running groups gives way first, by its latest. `running` itself where that is its
+ * order.
  */
-export function orderByShares(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
+export function orderInTurns(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
   const first = running[0];
   const isPlain = running.every(({ owner, ownerPriority }) =>
     owner === first!.owner && ownerPriority === first!.ownerPriority
