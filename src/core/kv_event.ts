@@ -13,7 +13,7 @@ export type KvEvent =
     readonly tokens: readonly number[];
     /** The cache scope they can be found in; empty is the open one. */
     readonly scope: string;
-    /** Cache group; 0 is full attention. */
+    /** Index of the cache group: 0 is full attention, where the model has it. */
     readonly group: number;
   }
   | { readonly type: "removed"; readonly keys: readonly string[]; readonly group: number }

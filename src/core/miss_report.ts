@@ -74,10 +74,10 @@ export function describeMiss(report: MissReport): string {
   const expected = numExpectedTokens > numCachedTokens
     ? `, ${numExpectedTokens} were there of the earlier prompt`
     : "";
-  return `${found}${expected}: ${MISS_CAUSES[cause]}${placeOf(report)}`;
+  return `${found}${expected}: ${MISS_CAUSES[cause]}${describeWhere(report)}`;
 }
 
-function placeOf({ divergence, evicted }: MissReport): string {
+function describeWhere({ divergence, evicted }: MissReport): string {
   if (divergence === undefined) {
     return evicted === undefined ? "" : ` ${(evicted.agoMs / 1000).toFixed(1)} s ago`;
   }

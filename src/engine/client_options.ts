@@ -4,7 +4,7 @@ import type { EngineStall, EngineState } from "../core/engine_port.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { RestartPolicy } from "./failure_count.ts";
 import type { EngineWorker } from "./isolate_handle.ts";
-import type { PoolCut } from "./pool_cut.ts";
+import type { ReducedPool } from "./reduced_pool.ts";
 import type { EngineDeadlines } from "./watchdog.ts";
 
 /** The failure of an isolate and its consequences. */
@@ -17,8 +17,8 @@ export interface EngineFailure {
   readonly numFailed: number;
   /** Requests that are kept for the next engine. */
   readonly numKept: number;
-  /** How the pool of the next engine is cut, after the device has run out of memory. */
-  readonly poolCut?: PoolCut;
+  /** How much smaller the pool of the next engine is, after the device has run out of memory. */
+  readonly reducedPool?: ReducedPool;
   /** Wait before the next start, ms; absent when there is none. */
   readonly pauseMs?: number;
 }

@@ -252,9 +252,11 @@ export class EngineLives {
   #scheduleRestart(
     isHung: boolean,
     isOutOfMemory: boolean,
-  ): Pick<EngineFailure, "poolCut" | "pauseMs"> {
+  ): Pick<EngineFailure, "reducedPool" | "pauseMs"> {
     const info = this.#listener.info();
-    const cut = isOutOfMemory && info !== undefined ? { poolCut: this.#config!.cutPool(info) } : {};
+    const smaller = isOutOfMemory && info !== undefined
+      ? { reducedPool: this.#config!.reducePool(info) }
+      : {};
     const pauseMs = this.#restarts.schedule({
       isHung,
       start: (isStuck) => {
@@ -270,6 +272,6 @@ export class EngineLives {
         this.#options.onFailure({ reason, state: "failed", ...lost });
       },
     });
-    return { ...cut, pauseMs };
+    return { ...smaller, pauseMs };
   }
 }

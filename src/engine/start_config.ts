@@ -1,10 +1,10 @@
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
-import { describePoolCut, type PoolCut, poolCut } from "./pool_cut.ts";
+import { describeReducedPool, type ReducedPool, reducePool } from "./reduced_pool.ts";
 
 /** The configuration that isolates are started with: as it was given, until memory has run out. */
 export class StartConfig {
   #config: EngineConfig;
-  #cut: PoolCut | undefined;
+  #reduced: ReducedPool | undefined;
 
   constructor(config: EngineConfig) {
     this.#config = config;
@@ -17,22 +17,22 @@ export class StartConfig {
 
   /** What is not as it was given, one sentence. */
   get notice(): string | undefined {
-    return this.#cut && describePoolCut(this.#cut);
+    return this.#reduced && describeReducedPool(this.#reduced);
   }
 
   /**
    * The next isolate gets a smaller pool than one that has run out of memory. Where its size was
    * left open it still is, up to that.
    */
-  cutPool(info: EngineInfo): PoolCut {
-    const cut = poolCut(info);
+  reducePool(info: EngineInfo): ReducedPool {
+    const reduced = reducePool(info);
     const blockBytes = info.kvCacheBytes / info.numBlocks;
     const size = isPoolOpen(this.#config)
-      ? { maxKvCacheMemoryBytes: cut.numAfter * blockBytes }
-      : { numBlocksOverride: cut.numAfter };
+      ? { maxKvCacheMemoryBytes: reduced.numAfter * blockBytes }
+      : { numBlocksOverride: reduced.numAfter };
     this.#config = { ...this.#config, ...size };
-    this.#cut = { ...cut, numBefore: this.#cut?.numBefore ?? cut.numBefore };
-    return cut;
+    this.#reduced = { ...reduced, numBefore: this.#reduced?.numBefore ?? reduced.numBefore };
+    return reduced;
   }
 }
 

@@ -47,7 +47,7 @@ export class BlockManager {
   readonly #pool: Pool;
   readonly #cache: PrefixCache | undefined;
   /** The cache where there is one, else the pool. */
-  readonly #source: BlockSource;
+  readonly #blockSource: BlockSource;
   readonly #onDecision: DecisionListener | undefined;
   readonly #room: PoolRoom;
   readonly #copies: CopyQueue;
@@ -64,12 +64,12 @@ export class BlockManager {
     const grain = { blockSize, maxInFlightTokens };
     this.#pool = createPool(numSlabs, blocksPerSlab);
     this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache, groups);
-    this.#source = this.#cache ?? this.#pool;
-    const shared = { groups, grain, pool: this.#pool, source: this.#source };
+    this.#blockSource = this.#cache ?? this.#pool;
+    const shared = { groups, grain, pool: this.#pool, blockSource: this.#blockSource };
     const watermark = options.numWatermarkBlocks;
     this.#room = new PoolRoom({ ...shared, blocksPerSlab, watermark });
     this.isCut = this.#room.isCut;
-    this.#copies = new CopyQueue(this.#source);
+    this.#copies = new CopyQueue(this.#blockSource);
     this.#onDecision = options.onDecision;
     const { swapSpace } = options;
     this.swap = swapSpace && new SwapStore(swapSpace, blocksPerSlab);
@@ -268,10 +268,10 @@ export class BlockManager {
     sequence.numComputedTokens = numComputedTokens;
     sequence.path?.publish(sequence.tables, tokens, numComputedTokens);
     for (const dead of sequence.takeDead(this.cacheGroups, this.blockSize)) {
-      this.#source.release(dead);
+      this.#blockSource.release(dead);
     }
     sequence.path?.dropPassed();
-    if (sequence.inputs) this.#source.release(sequence.inputs.takePassed(numComputedTokens));
+    if (sequence.inputs) this.#blockSource.release(sequence.inputs.takePassed(numComputedTokens));
     this.#snapshots?.update(id, sequence);
   }
 
@@ -340,10 +340,10 @@ export class BlockManager {
     const { tables, path, inputs, numHeld: numBlocks } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
     this.#snapshots?.end(sequence);
-    for (const ids of held) this.#source.release(ids);
+    for (const ids of held) this.#blockSource.release(ids);
     path?.close();
     // A later hit of the path needs these too, so they are evicted after it.
-    for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
+    for (const { blocks } of inputs?.held() ?? []) this.#blockSource.release(blocks);
     this.#pool.forgetSequence(id);
     this.#allocator.sequences.delete(id);
     const decision = { type: reason, sequenceId: id, numBlocks };

@@ -42,7 +42,7 @@ export interface RoomRequest {
 export interface PoolRoomOptions {
   readonly pool: Pool;
   /** The prefix cache where there is one, else the pool. */
-  readonly source: BlockSource;
+  readonly blockSource: BlockSource;
   readonly groups: readonly CacheSpec[];
   readonly grain: StepGrain;
   readonly blocksPerSlab: Demand;
@@ -59,15 +59,15 @@ export class PoolRoom {
   readonly isCut: boolean;
   readonly #hasStates: boolean;
   readonly #pool: Pool;
-  readonly #source: BlockSource;
+  readonly #blockSource: BlockSource;
   readonly #groups: readonly CacheSpec[];
   readonly #grain: StepGrain;
   readonly #maxPerSlab: number;
   readonly #fixedWatermark: number | undefined;
 
-  constructor({ pool, source, groups, grain, blocksPerSlab, watermark }: PoolRoomOptions) {
+  constructor({ pool, blockSource, groups, grain, blocksPerSlab, watermark }: PoolRoomOptions) {
     this.#pool = pool;
-    this.#source = source;
+    this.#blockSource = blockSource;
     this.#groups = groups;
     this.#grain = grain;
     this.#maxPerSlab = Math.max(...blocksPerSlab);
@@ -122,7 +122,7 @@ export class PoolRoom {
 
   /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
   countMissing(demand: Demand): number {
-    return this.#source.countMissing({ demand });
+    return this.#blockSource.countMissing({ demand });
   }
 
   /**
@@ -136,7 +136,11 @@ export class PoolRoom {
     hits: readonly BlockId[],
     request: Pick<RoomRequest, "isFirst" | "numHeadroomSlabs">,
   ): number {
-    return this.#source.countMissing({ demand, hits, numHeadroomSlabs: this.headroomFor(request) });
+    return this.#blockSource.countMissing({
+      demand,
+      hits,
+      numHeadroomSlabs: this.headroomFor(request),
+    });
   }
 
   /** Slabs that an admission leaves over. */

@@ -28,7 +28,7 @@ export interface AllocatorOptions {
   readonly pool: Pool;
   readonly cache: PrefixCache | undefined;
   /** The cache where there is one, else the pool. */
-  readonly source: BlockSource;
+  readonly blockSource: BlockSource;
   readonly room: PoolRoom;
   readonly copies: CopyQueue;
   /** Blocks in host memory; absent where there is none. */
@@ -52,13 +52,13 @@ export class SequenceAllocator {
   readonly #inputs: InputHolder;
 
   constructor(options: AllocatorOptions) {
-    const { groups, pool, source, copies: queue, onDecision } = options;
+    const { groups, pool, blockSource, copies: queue, onDecision } = options;
     const { blockSize } = options.grain;
     this.#options = options;
     this.#blockSize = blockSize;
-    this.#copies = new StartCopies({ groups, blockSize, pool, source, queue, onDecision });
+    this.#copies = new StartCopies({ groups, blockSize, pool, blockSource, queue, onDecision });
     this.#hasStates = hasStates(groups);
-    this.#inputs = new InputHolder({ groups, blockSize, cache: options.cache, source });
+    this.#inputs = new InputHolder({ groups, blockSize, cache: options.cache, blockSource });
   }
 
   /** The blocks of sequence `id`, which has tables. */
@@ -117,7 +117,7 @@ export class SequenceAllocator {
   /** Forks another sequence as `id`, or returns undefined and has changed nothing. */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions): Admission | undefined {
     const { numTokens, numShared = numTokens - 1, isOfRunningGroup = false } = fork;
-    const { room, source, groups, onDecision } = this.#options;
+    const { room, blockSource, groups, onDecision } = this.#options;
     const plan = this.planFork(fork);
     if (plan === undefined) return undefined;
     const hasRoom = isOfRunningGroup ? room.countMissing(plan.demand) <= 0 : this.#hasRoom(
@@ -127,7 +127,7 @@ export class SequenceAllocator {
       fork,
     );
     if (!hasRoom) return undefined;
-    for (const ids of plan.shared) source.retain(liveBlocksOf(ids));
+    for (const ids of plan.shared) blockSource.retain(liveBlocksOf(ids));
     const taken = this.#take(id, plan.demand);
     const tables = plan.shared.map((ids, group) => [...ids, ...taken[group]!]);
     const { path: sourcePath, tables: from, inputs: sourceInputs } = this.blocksOf(fork.source);
@@ -237,10 +237,10 @@ export class SequenceAllocator {
     { hit, hits, demand, numSwappedInTokens: numComputed = 0 }: AdmissionPlan,
     options: AdmissionOptions,
   ): Admission {
-    const { cache, groups, source, pool, swap, onDecision } = this.#options;
+    const { cache, groups, blockSource, pool, swap, onDecision } = this.#options;
     const numTokens = tokens.length;
     const numCachedTokens = hit.nodes.length * this.#blockSize;
-    source.retain(hits);
+    blockSource.retain(hits);
     const path = this.#createPath(pathOptions(options, tokenScope(options)), { hit, numTokens });
     cache?.noteHit(hit, options.retention);
     if (hits.length > 0) onDecision?.({ type: "hit", sequenceId: id, numBlocks: hits.length });
@@ -277,9 +277,9 @@ export class SequenceAllocator {
   }
 
   #take(id: SequenceId, demand: Demand): BlockId[][] {
-    const { cache, source, onDecision } = this.#options;
+    const { cache, blockSource, onDecision } = this.#options;
     const numBefore = cache?.numEvicted ?? 0;
-    const blocks = source.take(demand, id);
+    const blocks = blockSource.take(demand, id);
     const numBlocks = (cache?.numEvicted ?? 0) - numBefore;
     if (numBlocks > 0) onDecision?.({ type: "evict", sequenceId: id, numBlocks });
     const numTaken = demand.reduce((sum, count) => sum + count, 0);

@@ -11,7 +11,7 @@ import {
 import type { SequenceId } from "../core/ids.ts";
 import type { SwapTimes } from "../core/swap_space.ts";
 import type { FurtherRun } from "../device/device.ts";
-import { FurtherStepPacker } from "./further_steps.ts";
+import { FurtherStepPacker } from "./further_step_packer.ts";
 import type { KvDiagnosis } from "./kv_diagnosis.ts";
 import { predictNextDims } from "./predict_next_dims.ts";
 import type { ReadoutRunner } from "./readout_runner.ts";

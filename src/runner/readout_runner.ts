@@ -90,7 +90,7 @@ export class ReadoutRunner {
     if (scores.length === 0 && poolings.length === 0) return outputs;
     const programs = await this.#programsOver(step);
     await this.#score(scores, programs, outputs);
-    await this.#pool(poolings, batch.numTokens, programs, outputs);
+    await this.#sumUp(poolings, batch.numTokens, programs, outputs);
     return outputs;
   }
 
@@ -134,7 +134,7 @@ export class ReadoutRunner {
     }
   }
 
-  async #pool(
+  async #sumUp(
     poolings: readonly RowPooling[],
     numTokens: number,
     { step, poolings: program }: Programs,

@@ -1,7 +1,7 @@
 import { attentionQueryTile } from "../../kernels/attention/paged_attention.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { Activations, Model } from "../../models/model.ts";
-import { positionTable, positionTableWords, shortContext } from "./long_rows.ts";
+import { positionTable, positionTableWords, shortContext } from "./position_table.ts";
 import { invariant } from "../base/invariant.ts";
 import { numBlocksForTokens } from "../core/kv_layout.ts";
 import { readSpan } from "../core/read_span.ts";

@@ -12,7 +12,7 @@ import { buildRunner } from "./build_runner.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { chooseTuning, mayTune } from "./choose_tuning.ts";
 import { kvMemory, poolGroups } from "./kv_memory.ts";
-import { shortContext } from "./long_rows.ts";
+import { shortContext } from "./position_table.ts";
 import { loadModel } from "./load_model.ts";
 import type { ModelRunner } from "./model_runner.ts";
 import { defaultTuning } from "./default_tuning.ts";

@@ -46,18 +46,18 @@ export function subBatches(
     )
   );
   if (splits.reduce((sum, count) => sum + count, 0) <= limits.maxSplits) return [batch];
-  const groups: ScheduledChunk[][] = [[]];
+  const runs: ScheduledChunk[][] = [[]];
   let numSplits = 0;
   batch.chunks.forEach((chunk, i) => {
     numSplits += splits[i]!;
     if (numSplits > limits.maxSplits) {
-      groups.push([]);
+      runs.push([]);
       numSplits = splits[i]!;
     }
-    groups.at(-1)!.push(chunk);
+    runs.at(-1)!.push(chunk);
   });
   const { copies, ...rest } = batch;
-  return groups.map((chunks, i) => ({
+  return runs.map((chunks, i) => ({
     ...rest,
     ...(i === 0 && copies !== undefined ? { copies } : {}),
     chunks,

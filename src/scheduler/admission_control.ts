@@ -15,7 +15,7 @@ import type { SequenceQueues } from "./sequence_queues.ts";
 import type { SwapControl } from "./swap_control.ts";
 import { WaitReporter } from "./wait_reporter.ts";
 
-/** A request that can never fit, even in an empty pool, and the error that it ends with. */
+/** A request that does not fit though no other runs, and the error that it ends with. */
 export interface Impossible {
   readonly group: SequenceGroup;
   readonly error: ErrorData;
@@ -196,7 +196,7 @@ export class AdmissionControl {
     this.#admitted.add(group.requestId);
     group.members[0]!.chunkEnds = chunkEnds;
     group.start(numCachedTokens + numLoadedTokens);
-    group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;
+    group.numOutputTokensAtAdmission = group.members[0]!.numOutputTokens;
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
       const isPrompt = group.index === group.promptIndex && !group.isReheat;

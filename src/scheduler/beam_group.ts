@@ -53,7 +53,7 @@ export class BeamGroup implements SequenceGroup {
   state: SequenceState = "waiting";
   numComputedTokens = 0;
   numPreemptions = 0;
-  numOutputTokensAtStart = 0;
+  numOutputTokensAtAdmission = 0;
   #identity: SequenceIdentity;
   /** As it was made, but that candidates are reported instead of drawing. */
   readonly #request: SequenceRequest;

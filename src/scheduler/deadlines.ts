@@ -9,13 +9,13 @@ export class Deadlines {
 
   /** A group has been queued; one without a deadline is not kept. */
   add(group: SequenceGroup): void {
-    if (group.deadlineMs !== undefined) this.#groups.splice(this.#placeOf(group), 0, group);
+    if (group.deadlineMs !== undefined) this.#groups.splice(this.#indexOf(group), 0, group);
   }
 
   /** A group has ended. */
   remove(group: SequenceGroup): void {
     if (group.deadlineMs === undefined) return;
-    const at = this.#placeOf(group);
+    const at = this.#indexOf(group);
     invariant(this.#groups[at] === group, `group ${group.id} has a deadline that is not kept`);
     this.#groups.splice(at, 1);
   }
@@ -28,7 +28,7 @@ export class Deadlines {
   }
 
   /** Where a group stands, or is to be inserted. */
-  #placeOf({ deadlineMs, id }: SequenceGroup): number {
+  #indexOf({ deadlineMs, id }: SequenceGroup): number {
     let [low, high] = [0, this.#groups.length];
     while (low < high) {
       const middle = (low + high) >> 1;

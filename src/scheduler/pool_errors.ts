@@ -1,12 +1,16 @@
+import { type CacheSpec, ONE_FULL_GROUP } from "../core/cache_group.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 
-/** The size of the KV pool. */
+/** The size of the KV pool, and what shares it. */
 export interface PoolSize {
+  /** Blocks; slabs, where several cache groups share the pool. */
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
-  /** Tokens of one sequence that the pool holds; absent: those of all its blocks. */
+  /** Tokens of one sequence that the pool holds; absent: those of all its blocks, or not known. */
   readonly numPoolTokens?: number;
+  /** What layers keep, group by group; absent: one group of full attention. */
+  readonly cacheGroups?: readonly CacheSpec[];
 }
 
 /** What pins hold of the pool. */
@@ -23,10 +27,26 @@ export function poolTokens({ numBlocks, blockSize, numPoolTokens }: PoolSize): n
   return numPoolTokens ?? numBlocks * blockSize;
 }
 
-/** What the pool holds, in a clause. */
+/**
+ * How large the pool is, in a clause, and how many tokens of one sequence it holds, where that is
+ * known and has a limit.
+ */
 export function describePool(pool: PoolSize): string {
-  const { numBlocks, blockSize } = pool;
-  return `the whole KV cache holds ${poolTokens(pool)} (${numBlocks} blocks of ${blockSize})`;
+  const { numBlocks, blockSize, numPoolTokens, cacheGroups = ONE_FULL_GROUP } = pool;
+  const { length } = cacheGroups;
+  const size = length > 1
+    ? `${numBlocks} slabs in blocks of ${blockSize}, shared by ${length} cache groups`
+    : `${numBlocks} blocks of ${blockSize}`;
+  const isOneFull = length === 1 && cacheGroups[0]!.kind === "full";
+  const numTokens = isOneFull ? poolTokens(pool) : numPoolTokens ?? Infinity;
+  return `the whole KV cache ${
+    numTokens < Infinity ? `holds ${numTokens} (${size})` : `has ${size}`
+  }`;
+}
+
+/** What the size of a pool is counted in. */
+function unitOf({ cacheGroups = ONE_FULL_GROUP }: PoolSize): string {
+  return cacheGroups.length > 1 ? "slabs" : "blocks";
 }
 
 /** The pool is too small for the next token of the only running sequence. */
@@ -53,7 +73,7 @@ export interface BeamsInBlocks {
   readonly numBeams: number;
   /** Tokens of each beam. */
   readonly numTokens: number;
-  /** Blocks of all of them, shared ones counted once. */
+  /** Blocks of all of them, shared ones counted once; slabs, where several cache groups share. */
   readonly numNeeded: number;
 }
 
@@ -63,7 +83,7 @@ export function poolExceededByBeams(
   pool: PoolSize,
   pinned?: PinnedSize,
 ): ErrorData {
-  const message = describeBeams(beams, pool) + describePinned(pinned);
+  const message = describeBeams(beams, pool) + describePinned(pool, pinned);
   const details = detailsOfBeams(beams, pool);
   return new RequestError(message, { code: "kv_cache_exceeded", details }).data;
 }
@@ -74,7 +94,7 @@ export function describeBeams(
   pool: PoolSize,
 ): string {
   return `The ${numBeams} beams of the search have ${numTokens} tokens each, which take ${numNeeded} ` +
-    `blocks together, but ${describePool(pool)}`;
+    `${unitOf(pool)} together, but ${describePool(pool)}`;
 }
 
 /** The same for programs to read. */
@@ -91,8 +111,8 @@ export function cacheInUse(numSequences: number): RequestError {
   );
 }
 
-function describePinned({ numBlocks } = NOTHING_PINNED): string {
-  return numBlocks > 0 ? `, and ${numBlocks} of these blocks are pinned` : "";
+function describePinned(pool: PoolSize, { numBlocks } = NOTHING_PINNED): string {
+  return numBlocks > 0 ? `, and ${numBlocks} of these ${unitOf(pool)} are pinned` : "";
 }
 
 function outOfRoom(
@@ -106,7 +126,7 @@ function outOfRoom(
     n_kv_cache_tokens: poolTokens(pool),
     ...(pinned.numBlocks > 0 ? { n_pinned_tokens: pinned.numTokens } : {}),
   };
-  return new RequestError(`${what}, but ${describePool(pool)}${describePinned(pinned)}`, {
+  return new RequestError(`${what}, but ${describePool(pool)}${describePinned(pool, pinned)}`, {
     code: "kv_cache_exceeded",
     details,
   }).data;

@@ -40,7 +40,7 @@ export class PromptReader {
   readingsOf(start: number, end: number): Readings {
     const first = Math.max(start, this.#numRead);
     if (first >= Math.min(end, this.#prompt.length)) return NONE;
-    return { ...this.#scoresOf(start, end, first), ...this.#poolOf(start, end, first) };
+    return { ...this.#scoresOf(start, end, first), ...this.#poolingOf(start, end, first) };
   }
 
   /** Takes an output of the chunk that asked for it. */
@@ -88,7 +88,7 @@ export class PromptReader {
     };
   }
 
-  #poolOf(start: number, end: number, first: number): Readings {
+  #poolingOf(start: number, end: number, first: number): Readings {
     const { length } = this.#prompt;
     switch (this.#readout.pooling) {
       case "cls":

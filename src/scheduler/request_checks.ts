@@ -1,3 +1,4 @@
+import { omitUndefined } from "../base/omit_undefined.ts";
 import { answerRoom, checkPromptFits } from "../core/context_limit.ts";
 import type { SchedulingPolicyName } from "../core/engine_config.ts";
 import { RequestError } from "../core/errors.ts";
@@ -125,7 +126,7 @@ export function checkSearchFits(request: GenerationRequest, limits: RequestLimit
       { code: "too_many_beams", param: "n", details: { n_beams: width, limit: maxWidth } },
     );
   }
-  const largest = { blockSize, numBlocks: Math.max(limits.numBlocks, limits.maxNumBlocks) };
+  const largest = largestPool(limits);
   for (const { prompt: { length }, params } of sequences) {
     const canFork = Math.min(params.maxTokens, maxModelLen - length) > 1;
     const numNeeded = canFork ? numSlabsOfSearch(length, width) : 0;
@@ -138,6 +139,16 @@ export function checkSearchFits(request: GenerationRequest, limits: RequestLimit
       });
     }
   }
+}
+
+/** The pool as far as it may grow. How many tokens several groups have then, nobody has counted. */
+function largestPool(
+  { blockSize, numBlocks, maxNumBlocks, numPoolTokens, cacheGroups }: RequestLimits,
+): PoolSize {
+  const size = { blockSize, ...omitUndefined({ cacheGroups }) };
+  return maxNumBlocks > numBlocks
+    ? { ...size, numBlocks: maxNumBlocks }
+    : { ...size, numBlocks, ...omitUndefined({ numPoolTokens }) };
 }
 
 /**

@@ -168,7 +168,9 @@ function compareRanks(a: SequenceGroup, b: SequenceGroup, policy: SchedulingPoli
   return b.ownerPriority - a.ownerPriority;
 }
 
-function isProtected({ numPreemptions, numOutputTokensAtStart, members }: SequenceGroup): boolean {
+function isProtected(
+  { numPreemptions, numOutputTokensAtAdmission, members }: SequenceGroup,
+): boolean {
   return numPreemptions > 0 &&
-    members[0]!.numOutputTokens < numOutputTokensAtStart + MIN_TOKENS_BETWEEN_PREEMPTIONS;
+    members[0]!.numOutputTokens < numOutputTokensAtAdmission + MIN_TOKENS_BETWEEN_PREEMPTIONS;
 }

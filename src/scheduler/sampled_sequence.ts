@@ -24,7 +24,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   readonly members: readonly [SampledSequence];
   readonly numSeats = 1;
   numPreemptions = 0;
-  numOutputTokensAtStart = 0;
+  numOutputTokensAtAdmission = 0;
   numCachedTokens = 0;
   evicted?: EvictedPrefix;
   hasReported = false;

@@ -149,11 +149,11 @@ export class Scheduler {
    * queued.
    */
   add(request: GenerationRequest, nowMs: number = this.#nowMs): void {
-    const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
+    const { numBlocks, blockSize, numPoolTokens, cacheGroups } = this.#blocks;
     const { maxNumBlocks } = this.pool;
     const limits = {
       ...this.#options,
-      ...{ numBlocks, blockSize, numPoolTokens, maxNumBlocks },
+      ...{ numBlocks, blockSize, numPoolTokens, cacheGroups, maxNumBlocks },
       numSlabsOfSearch: (length: number, width: number) =>
         this.#blocks.numSlabsOfSearch(length, width),
     };

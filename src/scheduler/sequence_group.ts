@@ -81,7 +81,7 @@ export interface SequenceGroup {
   /** How often it has lost its blocks. */
   numPreemptions: number;
   /** Tokens that its leader had drawn when it was last admitted. */
-  numOutputTokensAtStart: number;
+  numOutputTokensAtAdmission: number;
   /** Its sequences, each with a block table while its own state is "running"; the first leads. */
   readonly members: readonly Sequence[];
   /** The answers that its end decides. */

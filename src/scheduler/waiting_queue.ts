@@ -1,11 +1,11 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import type { AdmissionTurns, Share, WaitingGroups } from "./policies/admission_turns.ts";
+import type { AdmissionTurns, OwnerQueue, WaitingGroups } from "./policies/admission_turns.ts";
 import { FcfsPolicy } from "./policies/fcfs_policy.ts";
 import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
-/** A share as the queue keeps it. */
-interface OwnShare extends Share {
+/** The groups of an owner, with what is counted of them. */
+interface CountedOwnerQueue extends OwnerQueue {
   readonly waiting: SequenceGroup[];
   /** Answers that its waiting groups decide, preempted ones included. */
   numWaitingAnswers: number;
@@ -19,11 +19,11 @@ interface OwnShare extends Share {
 export class WaitingQueue {
   /** Next to be admitted first. */
   readonly #preempted: SequenceGroup[] = [];
-  readonly #shares = new Map<SequenceGroup["owner"], OwnShare>();
+  readonly #owners = new Map<SequenceGroup["owner"], CountedOwnerQueue>();
   readonly #policy: SchedulingPolicy;
   readonly #groups: WaitingGroups = {
     preempted: this.#preempted,
-    shares: () => this.#shares.values(),
+    owners: () => this.#owners.values(),
   };
 
   constructor(policy: SchedulingPolicy = new FcfsPolicy()) {
@@ -33,18 +33,18 @@ export class WaitingQueue {
   /** The groups that wait: the preempted ones, then owner by owner. O(groups). */
   get groups(): readonly SequenceGroup[] {
     const groups = [...this.#preempted];
-    for (const { waiting } of this.#shares.values()) groups.push(...waiting);
+    for (const { waiting } of this.#owners.values()) groups.push(...waiting);
     return groups;
   }
 
   /** Answers of an owner whose groups wait, preempted ones included. */
   numAnswersOf(owner: SequenceGroup["owner"]): number {
-    return this.#shares.get(owner)?.numWaitingAnswers ?? 0;
+    return this.#owners.get(owner)?.numWaitingAnswers ?? 0;
   }
 
   /** Owners whose groups wait, preempted ones included. O(owners with work in the engine). */
   get numOwners(): number {
-    return this.#shares.values().filter(({ numWaitingAnswers }) => numWaitingAnswers > 0)
+    return this.#owners.values().filter(({ numWaitingAnswers }) => numWaitingAnswers > 0)
       .reduce((sum) => sum + 1, 0);
   }
 
@@ -55,24 +55,24 @@ export class WaitingQueue {
 
   /** A group that has arrived after all others begins to wait; if it has run before, with those. */
   add(group: SequenceGroup): void {
-    const share = this.#shareOf(group.owner);
+    const queue = this.#queueOf(group.owner);
     if (group.numPreemptions > 0) this.#preempted.push(group);
-    else share.waiting.push(group);
-    share.numWaitingAnswers += group.answers.length;
+    else queue.waiting.push(group);
+    queue.numWaitingAnswers += group.answers.length;
   }
 
   /** A group that waits is to run. */
   admit(group: SequenceGroup): void {
     const isNew = this.#remove(group);
-    this.#shareOf(group.owner).numSeats += group.numSeats;
+    this.#queueOf(group.owner).numSeats += group.numSeats;
     if (isNew) this.#policy.admitted?.(group);
   }
 
   /** A group that ran waits again, before all others. */
   preempt(group: SequenceGroup): void {
-    const share = this.#shareOf(group.owner);
-    share.numSeats -= group.numSeats;
-    share.numWaitingAnswers += group.answers.length;
+    const queue = this.#queueOf(group.owner);
+    queue.numSeats -= group.numSeats;
+    queue.numWaitingAnswers += group.answers.length;
     this.#preempted.unshift(group);
   }
 
@@ -80,10 +80,10 @@ export class WaitingQueue {
   end(group: SequenceGroup): void {
     const { owner, state, numSeats } = group;
     if (state === "waiting") this.#remove(group);
-    else this.#shareOf(owner).numSeats -= numSeats;
-    const share = this.#shareOf(owner);
+    else this.#queueOf(owner).numSeats -= numSeats;
+    const queue = this.#queueOf(owner);
     // Owners come and go; only those with work are remembered.
-    if (share.numWaitingAnswers === 0 && share.numSeats === 0) this.#shares.delete(owner);
+    if (queue.numWaitingAnswers === 0 && queue.numSeats === 0) this.#owners.delete(owner);
     this.#policy.ended?.(group);
   }
 
@@ -93,12 +93,12 @@ export class WaitingQueue {
     const numSeatsOf = sumByOwner(running, (group) => group.numSeats);
     for (const sums of [numAnswersOf, numSeatsOf]) {
       for (const owner of sums.keys()) {
-        if (!this.#shares.has(owner)) {
-          throw new InvariantError(`owner ${owner} has work and no share`);
+        if (!this.#owners.has(owner)) {
+          throw new InvariantError(`owner ${owner} has work and no queue`);
         }
       }
     }
-    for (const [owner, { numWaitingAnswers, numSeats }] of this.#shares) {
+    for (const [owner, { numWaitingAnswers, numSeats }] of this.#owners) {
       const answers = numAnswersOf.get(owner) ?? 0;
       const seats = numSeatsOf.get(owner) ?? 0;
       if (numWaitingAnswers !== answers || numSeats !== seats || seats + answers === 0) {
@@ -110,24 +110,24 @@ export class WaitingQueue {
     }
   }
 
-  #shareOf(owner: SequenceGroup["owner"]): OwnShare {
-    let share = this.#shares.get(owner);
-    if (share === undefined) {
-      share = { owner, waiting: [], numWaitingAnswers: 0, numSeats: 0 };
-      this.#shares.set(owner, share);
+  #queueOf(owner: SequenceGroup["owner"]): CountedOwnerQueue {
+    let queue = this.#owners.get(owner);
+    if (queue === undefined) {
+      queue = { owner, waiting: [], numWaitingAnswers: 0, numSeats: 0 };
+      this.#owners.set(owner, queue);
     }
-    return share;
+    return queue;
   }
 
   /** Returns whether it had never run. */
   #remove(group: SequenceGroup): boolean {
-    const share = this.#shareOf(group.owner);
+    const queue = this.#queueOf(group.owner);
     const hasRun = this.#preempted.includes(group);
-    const list = hasRun ? this.#preempted : share.waiting;
+    const list = hasRun ? this.#preempted : queue.waiting;
     const at = list.indexOf(group);
     invariant(at >= 0, `group ${group.id} is not where its state ${group.state} says`);
     list.splice(at, 1);
-    share.numWaitingAnswers -= group.answers.length;
+    queue.numWaitingAnswers -= group.answers.length;
     return !hasRun;
   }
 }

@@ -7,7 +7,7 @@ import type { EngineStats } from "../core/engine_stats.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
-import { describePoolCut } from "../engine/pool_cut.ts";
+import { describeReducedPool } from "../engine/reduced_pool.ts";
 import { GrammarService } from "../grammar/grammar_service.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/fields/seed_source.ts";
@@ -261,14 +261,14 @@ function logStall(log: Logger, stall: EngineStall | undefined): void {
 
 function logFailure(
   log: Logger,
-  { reason, state, numFailed, numKept, poolCut, pauseMs }: EngineFailure,
+  { reason, state, numFailed, numKept, reducedPool, pauseMs }: EngineFailure,
 ): void {
   log.error("engine stopped", {
     reason,
     state,
     requests_kept: numKept,
     requests_failed: numFailed,
-    ...(poolCut === undefined ? {} : { kv_pool: describePoolCut(poolCut) }),
+    ...(reducedPool === undefined ? {} : { kv_pool: describeReducedPool(reducedPool) }),
     ...(pauseMs === undefined ? {} : { restart_in_seconds: pauseMs / 1000 }),
   });
 }

@@ -251,7 +251,7 @@ Deno.test("EngineClient gives an engine that ran out of memory a smaller pool, d
         type: "ready",
         info: { ...info, numBlocks, kvCacheBytes: 100 * numBlocks },
       });
-      return rig.lastFailure?.poolCut;
+      return rig.lastFailure?.reducedPool;
     };
     assertEquals(fail(120), { numBefore: 240, numAfter: 120 });
     assertEquals(started(), { type: "start", config: { ...CONFIG, ...given, ...next } });

@@ -23,7 +23,7 @@ function spreadRoom(): { room: PoolRoom; needs: RoomQuery[] } {
     needs.push(need);
     return (need.hits ?? []).length > 0 ? 1 : 0;
   };
-  const source = {
+  const blockSource = {
     countMissing,
     take: pool.take.bind(pool),
     retain: pool.retain.bind(pool),
@@ -31,7 +31,7 @@ function spreadRoom(): { room: PoolRoom; needs: RoomQuery[] } {
   };
   const grain = { blockSize: 4, maxInFlightTokens: 8 };
   const groups = [FULL, windowOf(8)];
-  const shared = { pool, source, groups, grain, blocksPerSlab: BLOCKS_PER_SLAB };
+  const shared = { pool, blockSource, groups, grain, blocksPerSlab: BLOCKS_PER_SLAB };
   return { room: new PoolRoom({ ...shared, watermark: 0 }), needs };
 }
 

@@ -388,3 +388,20 @@ Deno.test("Scheduler has a last decision for each sequence, also for those that 
   rig.finish();
   assertEquals(lastOf(3), { type: "end", sequenceId: 3, reason: "error" });
 });
+
+Deno.test("Scheduler.add() tells what one sequence may have of a pool that cache groups share", () => {
+  const heads = { numKvHeads: 1, headDim: 1 };
+  const window = { kind: "sliding_window", window: 8, ...heads } as const;
+  const groups = [{ kind: "full", ...heads } as const, window];
+  const rig = new SchedulerRig({ numBlocks: 8, blockSize: 4, maxNumBatchedTokens: 4, groups });
+  assertEquals(rig.blocks.numPoolTokens, 16);
+  rig.add(requestOf("a", 16));
+  const size = "(8 slabs in blocks of 4, shared by 2 cache groups)";
+  const long = assertThrows(() => rig.add(requestOf("b", 17)), RequestError);
+  assertEquals(long.message, `The prompt has 17 tokens, but the whole KV cache holds 16 ${size}`);
+  const beamSearch = { width: 3, lengthPenalty: 1, earlyStopping: true };
+  const [sequence] = requestOf("c", 8, { maxTokens: 4 }).sequences;
+  const sequences = [sequence!, sequence!, sequence!];
+  const wide = assertThrows(() => rig.add({ id: "c", sequences, beamSearch }), RequestError);
+  assertStringIncludes(wide.message, `slabs together, but the whole KV cache holds 16 ${size}`);
+});

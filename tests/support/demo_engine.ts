@@ -16,7 +16,7 @@ import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.t
 import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
 import { kvMemory, poolGroups } from "../../src/runner/kv_memory.ts";
 import { checkpointOf } from "../../src/runner/load_model.ts";
-import { shortContext } from "../../src/runner/long_rows.ts";
+import { shortContext } from "../../src/runner/position_table.ts";
 import { kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";

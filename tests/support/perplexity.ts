@@ -5,7 +5,7 @@ import type { TokenId } from "../../src/core/ids.ts";
 import type { Device } from "../../src/device/device.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { kvMemory } from "../../src/runner/kv_memory.ts";
-import { shortContext } from "../../src/runner/long_rows.ts";
+import { shortContext } from "../../src/runner/position_table.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { DEMO_DIR, demoRunner, goldenPrompts } from "./demo_engine.ts";

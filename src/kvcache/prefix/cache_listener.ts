@@ -10,7 +10,7 @@ export interface StoredBlock {
   readonly tokens: Uint32Array;
   /** The scope it can be found in; empty is the open one. */
   readonly scope: string;
-  /** Cache group; 0 is full attention. */
+  /** Index of the cache group: 0 is full attention, where the model has it. */
   readonly group: number;
 }
 

@@ -8,7 +8,7 @@ import type { NodeBlocks } from "./node_blocks.ts";
 import type { RadixTree } from "./radix_tree.ts";
 
 /** The list of idle blocks on paths of sequences. */
-const HELD = 0;
+const ON_PATHS = 0;
 
 /** What blocks stand for. */
 export interface IdleBlocksOf {
@@ -31,7 +31,7 @@ export class IdleOrder {
   readonly #tree: RadixTree;
   readonly #groups: readonly CacheSpec[];
   readonly #columns: NodeBlocks | undefined;
-  #held: BlockLists | undefined;
+  #onPaths: BlockLists | undefined;
   #numIdleOffPaths = 0;
 
   constructor(
@@ -44,7 +44,7 @@ export class IdleOrder {
     this.#tree = tree;
     this.#groups = groups;
     this.#columns = columns;
-    this.#held = columns && new BlockLists(numBlocks, 1);
+    this.#onPaths = columns && new BlockLists(numBlocks, 1);
   }
 
   /** Idle blocks on no path. */
@@ -54,7 +54,7 @@ export class IdleOrder {
 
   /** Whether a block is idle on the path of a sequence. */
   isOnPath(id: BlockId): boolean {
-    return this.#held?.has(id) ?? false;
+    return this.#onPaths?.has(id) ?? false;
   }
 
   /** A block has become idle. */
@@ -64,7 +64,7 @@ export class IdleOrder {
     else if (!columns.isCached(id)) this.policy.becomeIdle(id, true); // An encoder's: no children.
     else {
       const node = columns.nodeOf(id);
-      if (columns.isHeld(node)) return this.#held!.putLast(HELD, id);
+      if (columns.isHeld(node)) return this.#onPaths!.putLast(ON_PATHS, id);
       const isFull = this.#groups[columns.groupOf(id)]!.kind === "full";
       this.policy.becomeIdle(id, !isFull || this.#tree.isLeaf(node));
     }
@@ -73,7 +73,7 @@ export class IdleOrder {
 
   /** An idle block is used again, or gone. */
   remove(id: BlockId): void {
-    if (this.#held?.has(id)) return this.#held.remove(id);
+    if (this.#onPaths?.has(id)) return this.#onPaths.remove(id);
     this.policy.remove(id);
     this.#numIdleOffPaths--;
   }
@@ -85,20 +85,20 @@ export class IdleOrder {
 
   /** The block to evict next; there must be one. */
   next(): BlockId {
-    const id = this.#numIdleOffPaths > 0 ? this.policy.next() : this.#held?.first(HELD);
+    const id = this.#numIdleOffPaths > 0 ? this.policy.next() : this.#onPaths?.first(ON_PATHS);
     if (id === undefined) throw new InvariantError("nothing to evict");
     return id;
   }
 
   /** Follows blocks to their new ids. O(pool). */
   resize(remap: BlockRemap): void {
-    this.#held = this.#held?.remapped(remap);
+    this.#onPaths = this.#onPaths?.remapped(remap);
     this.policy.resize(remap);
   }
 
   /** Audit, given how many blocks are idle on no path. O(pool). */
   checkIntegrity(numIdleOffPaths: number): void {
-    this.#held?.checkIntegrity();
+    this.#onPaths?.checkIntegrity();
     invariant(
       numIdleOffPaths === this.#numIdleOffPaths,
       `${numIdleOffPaths} blocks are idle on no path, counted ${this.#numIdleOffPaths}`,

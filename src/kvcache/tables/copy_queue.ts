@@ -14,21 +14,21 @@ export interface WholeCopy {
  * each reads, and to what it alone writes, so that neither is given away meanwhile.
  */
 export class CopyQueue {
-  readonly #blocks: BlockSource;
+  readonly #blockSource: BlockSource;
   #held: (readonly BlockId[])[] = [];
   /** Snapshots that no step has taken yet. */
   #snapshots: WholeCopy[] = [];
   /** By block that a copy of a state writes, the block that it reads, until it is done. */
   readonly #sources = new Map<BlockId, BlockId>();
 
-  /** Nothing held; references are taken from `blocks`. */
-  constructor(blocks: BlockSource) {
-    this.#blocks = blocks;
+  /** Nothing held; references are taken from `blockSource`. */
+  constructor(blockSource: BlockSource) {
+    this.#blockSource = blockSource;
   }
 
   /** Holds what a copy reads, the last of `ids`, and blocks before it. */
   hold(ids: readonly BlockId[]): void {
-    this.#blocks.retain(ids);
+    this.#blockSource.retain(ids);
     this.#held.push(ids);
   }
 
@@ -44,7 +44,7 @@ export class CopyQueue {
 
   /** Asks for a snapshot; the one reference to `to` is the copy's from now on. */
   addSnapshot(copy: WholeCopy): void {
-    this.#blocks.retain([copy.from]);
+    this.#blockSource.retain([copy.from]);
     this.#snapshots.push(copy);
     this.#sources.set(copy.to, copy.from);
   }
@@ -65,7 +65,7 @@ export class CopyQueue {
     this.#snapshots = this.#snapshots.filter((copy) => !isMeant(copy));
     for (const copy of cancelled) {
       this.#sources.delete(copy.to);
-      this.#blocks.release([copy.from]);
+      this.#blockSource.release([copy.from]);
     }
     return cancelled;
   }
@@ -80,7 +80,7 @@ export class CopyQueue {
 
   /** The copies of the step have been carried out: lets go of what they held. */
   release(): void {
-    for (const ids of this.#held) this.#blocks.release(ids);
+    for (const ids of this.#held) this.#blockSource.release(ids);
     this.#held = [];
     const waiting = new Set(this.#snapshots.map(({ to }) => to));
     for (const to of this.#sources.keys()) if (!waiting.has(to)) this.#sources.delete(to);

@@ -35,7 +35,7 @@ export function planFork(
 ): ForkPlan | undefined {
   const { blockSize } = grain;
   const numBlocks = Math.floor(numShared / blockSize);
-  const isCut = numShared % blockSize > 0;
+  const hasPartialBlock = numShared % blockSize > 0;
   const shared: (readonly BlockId[])[] = [];
   const copied: (BlockId | undefined)[] = [];
   for (const [group, cache] of groups.entries()) {
@@ -46,7 +46,7 @@ export function planFork(
       copied.push(numShared > 0 ? table[0] : undefined);
     } else {
       const whole = wholeBlocks(cache, table, { numShared, numBlocks, blockSize });
-      const last = isCut ? table[numBlocks] : undefined;
+      const last = hasPartialBlock ? table[numBlocks] : undefined;
       if (whole === undefined || last === NO_BLOCK) return undefined;
       shared.push(whole);
       copied.push(last);

@@ -14,7 +14,7 @@ export interface InputHolderOptions {
   readonly blockSize: number;
   readonly cache: PrefixCache | undefined;
   /** Where references are taken: the prefix cache where there is one, else the pool. */
-  readonly source: BlockSource;
+  readonly blockSource: BlockSource;
 }
 
 /** Plans the inputs of an admission, given its hit, and whether it may find any of them. */
@@ -42,10 +42,10 @@ export class InputHolder {
 
   /** Holds what a plan has found, so that making room does not cost it. */
   hold(plan: InputPlan | undefined, { retention }: CachingOptions): void {
-    const { cache, source } = this.#options;
+    const { cache, blockSource } = this.#options;
     for (const { entry } of plan?.planned ?? []) {
       if (entry === undefined) continue;
-      source.retain(entry.blocks);
+      blockSource.retain(entry.blocks);
       cache!.entries!.noteHit(entry, retention);
     }
   }
@@ -68,7 +68,7 @@ export class InputHolder {
   ): SequenceInputs | undefined {
     if (from === undefined) return undefined;
     const inputs = from.fork(numShared, this.#caching(options, from.caching.tokenScope));
-    for (const { blocks } of inputs.held()) this.#options.source.retain(blocks);
+    for (const { blocks } of inputs.held()) this.#options.blockSource.retain(blocks);
     return inputs;
   }
 

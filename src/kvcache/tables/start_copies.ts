@@ -25,7 +25,7 @@ export interface StartCopiesOptions {
   readonly blockSize: number;
   readonly pool: Pool;
   /** Where references are taken: the prefix cache where there is one, else the pool. */
-  readonly source: BlockSource;
+  readonly blockSource: BlockSource;
   readonly queue: CopyQueue;
   readonly onDecision: DecisionListener | undefined;
 }
@@ -46,10 +46,10 @@ export class StartCopies {
 
   /** Holds what a hit has found: for the tables, or, of states, until they are copied. */
   holdHit({ nodes, blocks }: Hit): FoundState[] {
-    const { source, queue } = this.#options;
+    const { blockSource, queue } = this.#options;
     return blocks.flatMap((ids, group) => {
       if (!this.#isState(group)) {
-        source.retain(liveBlocksOf(ids));
+        blockSource.retain(liveBlocksOf(ids));
         return [];
       }
       if (nodes.length === 0) return [];

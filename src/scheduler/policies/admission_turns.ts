@@ -1,7 +1,7 @@
 import type { SequenceGroup } from "../sequence_group.ts";
 
 /** The groups of one owner in the engine. */
-export interface Share {
+export interface OwnerQueue {
   readonly owner: SequenceGroup["owner"];
   /** Its groups that have never run, in order of arrival. */
   readonly waiting: readonly SequenceGroup[];
@@ -13,8 +13,10 @@ export interface Share {
 export interface WaitingGroups {
   /** Those that have run before; the latest preempted first. */
   readonly preempted: readonly SequenceGroup[];
-  /** The others, owner by owner; owners with work in the engine are among them. */
-  readonly shares: () => IteratorObject<Share>;
+  /**
+   * The others, owner by owner: all owners with work in the engine, also those of which none waits.
+   */
+  readonly owners: () => IteratorObject<OwnerQueue>;
 }
 
 /**
@@ -74,35 +76,35 @@ export class ListedTurns implements AdmissionTurns {
 }
 
 /** Turns of owners, each through its own groups in order of arrival. */
-export abstract class ShareTurns implements AdmissionTurns {
-  protected readonly shares: readonly Share[];
+export abstract class OwnerTurns implements AdmissionTurns {
+  protected readonly owners: readonly OwnerQueue[];
   /** How many at the front of each owner's waiting groups are passed over. */
-  readonly #numPassed = new Map<Share, number>();
+  readonly #numPassed = new Map<OwnerQueue, number>();
 
-  /** Turns through the waiting groups of `shares`, which shrink as these are admitted. */
-  constructor(shares: Iterable<Share>) {
-    this.shares = [...shares];
+  /** Turns through the waiting groups of `owners`, which shrink as these are admitted. */
+  constructor(owners: Iterable<OwnerQueue>) {
+    this.owners = [...owners];
   }
 
   get next(): SequenceGroup | undefined {
-    const share = this.nextShare();
-    return share && this.firstOf(share);
+    const queue = this.nextQueue();
+    return queue && this.firstOf(queue);
   }
 
   passOver(): void {
-    const share = this.nextShare();
-    if (share !== undefined) this.#numPassed.set(share, this.#numPassedOf(share) + 1);
+    const queue = this.nextQueue();
+    if (queue !== undefined) this.#numPassed.set(queue, this.#numPassedOf(queue) + 1);
   }
 
   /** The owner whose turn it is, of those with a first group; undefined where none has one. */
-  protected abstract nextShare(): Share | undefined;
+  protected abstract nextQueue(): OwnerQueue | undefined;
 
   /** The first group of an owner that is not passed over. */
-  protected firstOf(share: Share): SequenceGroup | undefined {
-    return share.waiting[this.#numPassedOf(share)];
+  protected firstOf(queue: OwnerQueue): SequenceGroup | undefined {
+    return queue.waiting[this.#numPassedOf(queue)];
   }
 
-  #numPassedOf(share: Share): number {
-    return this.#numPassed.get(share) ?? 0;
+  #numPassedOf(queue: OwnerQueue): number {
+    return this.#numPassed.get(queue) ?? 0;
   }
 }

@@ -1,12 +1,12 @@
 import type { SequenceGroup } from "../sequence_group.ts";
 import {
   type AdmissionTurns,
+  type OwnerQueue,
+  OwnerTurns,
   PreemptedFirst,
-  type Share,
-  ShareTurns,
   type WaitingGroups,
 } from "./admission_turns.ts";
-import { orderByShares, type SchedulingPolicy } from "./scheduling_policy.ts";
+import { orderInTurns, type SchedulingPolicy } from "./scheduling_policy.ts";
 
 /** Tokens that an owner may have admitted more per round. */
 export const QUANTUM = 1024;
@@ -36,19 +36,19 @@ export class FairPolicy implements SchedulingPolicy {
   readonly #credits: Credits = new Map();
   /** What each running group has taken off its owner's credit. */
   readonly #taken = new Map<SequenceGroup, number>();
-  #shares: WaitingGroups["shares"] = () => [].values();
+  #owners: WaitingGroups["owners"] = () => [].values();
 
   constructor(expectedTokens: ExpectedTokens) {
     this.#expectedTokens = expectedTokens;
   }
 
-  takeTurns({ preempted, shares }: WaitingGroups): AdmissionTurns {
-    this.#shares = shares;
-    return new PreemptedFirst(preempted, new CreditTurns(shares(), this.#credits));
+  takeTurns({ preempted, owners }: WaitingGroups): AdmissionTurns {
+    this.#owners = owners;
+    return new PreemptedFirst(preempted, new CreditTurns(owners(), this.#credits));
   }
 
   order(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
-    return orderByShares(running);
+    return orderInTurns(running);
   }
 
   admitted(group: SequenceGroup): void {
@@ -77,35 +77,35 @@ export class FairPolicy implements SchedulingPolicy {
 
   /** After a change of a group's queue: its owner keeps what it may. */
   #forget({ owner }: SequenceGroup): void {
-    const share = this.#shares().find((other) => other.owner === owner);
-    if (share !== undefined && share.waiting.length > 0) return;
+    const queue = this.#owners().find((other) => other.owner === owner);
+    if (queue !== undefined && queue.waiting.length > 0) return;
     const credit = this.#credits.get(owner) ?? 0;
-    if (share === undefined) this.#credits.delete(owner);
+    if (queue === undefined) this.#credits.delete(owner);
     else this.#credits.set(owner, Math.min(0, credit));
   }
 }
 
 /** Turns of owners by their credits. */
-class CreditTurns extends ShareTurns {
+class CreditTurns extends OwnerTurns {
   readonly #credits: Credits;
 
-  constructor(shares: Iterable<Share>, credits: Credits) {
-    super(shares);
+  constructor(owners: Iterable<OwnerQueue>, credits: Credits) {
+    super(owners);
     this.#credits = credits;
   }
 
   /** Of the highest priority, the owner with the most credit; between equals the earliest. */
-  protected nextShare(): Share | undefined {
-    const waiting = this.shares.filter((share) => this.firstOf(share) !== undefined);
+  protected nextQueue(): OwnerQueue | undefined {
+    const waiting = this.owners.filter((queue) => this.firstOf(queue) !== undefined);
     if (waiting.length === 0) return undefined;
-    const highest = Math.max(...waiting.map((share) => this.firstOf(share)!.ownerPriority));
-    const rivals = waiting.filter((share) => this.firstOf(share)!.ownerPriority === highest);
+    const highest = Math.max(...waiting.map((queue) => this.firstOf(queue)!.ownerPriority));
+    const rivals = waiting.filter((queue) => this.firstOf(queue)!.ownerPriority === highest);
     this.#payOut(rivals);
-    return rivals.reduce((best, share) => this.#compare(share, best) < 0 ? share : best);
+    return rivals.reduce((best, queue) => this.#compare(queue, best) < 0 ? queue : best);
   }
 
   /** Gives as many quanta as it takes for one of them to have credit. */
-  #payOut(rivals: readonly Share[]): void {
+  #payOut(rivals: readonly OwnerQueue[]): void {
     const most = Math.max(...rivals.map(({ owner }) => this.#credits.get(owner) ?? 0));
     if (most > 0) return;
     const numRounds = Math.floor(-most / QUANTUM) + 1;
@@ -114,8 +114,8 @@ class CreditTurns extends ShareTurns {
     }
   }
 
-  #compare(a: Share, b: Share): number {
-    const credit = ({ owner }: Share) => this.#credits.get(owner) ?? 0;
+  #compare(a: OwnerQueue, b: OwnerQueue): number {
+    const credit = ({ owner }: OwnerQueue) => this.#credits.get(owner) ?? 0;
     return credit(b) - credit(a) || this.firstOf(a)!.id - this.firstOf(b)!.id;
   }
 }

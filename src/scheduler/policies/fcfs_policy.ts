@@ -1,12 +1,12 @@
 import type { SequenceGroup } from "../sequence_group.ts";
 import {
   type AdmissionTurns,
+  type OwnerQueue,
+  OwnerTurns,
   PreemptedFirst,
-  type Share,
-  ShareTurns,
   type WaitingGroups,
 } from "./admission_turns.ts";
-import { orderByShares, type SchedulingPolicy } from "./scheduling_policy.ts";
+import { orderInTurns, type SchedulingPolicy } from "./scheduling_policy.ts";
 
 /**
  * First come, first served within an owner; owners take turns.
@@ -23,26 +23,26 @@ import { orderByShares, type SchedulingPolicy } from "./scheduling_policy.ts";
  * have ended. With one owner nothing is overtaken. A turn costs O(owners with work in the engine).
  */
 export class FcfsPolicy implements SchedulingPolicy {
-  takeTurns({ preempted, shares }: WaitingGroups): AdmissionTurns {
-    return new PreemptedFirst(preempted, new OwnerTurns(shares()));
+  takeTurns({ preempted, owners }: WaitingGroups): AdmissionTurns {
+    return new PreemptedFirst(preempted, new FcfsTurns(owners()));
   }
 
   order(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
-    return orderByShares(running);
+    return orderInTurns(running);
   }
 }
 
 /** Turns of owners: the one of the highest priority, then with the fewest running seats. */
-class OwnerTurns extends ShareTurns {
-  protected nextShare(): Share | undefined {
-    let best: Share | undefined;
-    for (const share of this.shares) {
-      const first = this.firstOf(share);
+class FcfsTurns extends OwnerTurns {
+  protected nextQueue(): OwnerQueue | undefined {
+    let best: OwnerQueue | undefined;
+    for (const queue of this.owners) {
+      const first = this.firstOf(queue);
       if (first === undefined) continue;
       const rival = best && this.firstOf(best)!;
       const order = rival === undefined ? -1 : rival.ownerPriority - first.ownerPriority ||
-        share.numSeats - best!.numSeats || first.id - rival.id;
-      if (order < 0) best = share;
+        queue.numSeats - best!.numSeats || first.id - rival.id;
+      if (order < 0) best = queue;
     }
     return best;
   }

@@ -2,12 +2,12 @@ import type { SequenceGroup } from "../sequence_group.ts";
 import {
   type AdmissionTurns,
   ListedTurns,
+  type OwnerQueue,
   PreemptedFirst,
-  type Share,
   type WaitingGroups,
 } from "./admission_turns.ts";
 import { FcfsPolicy } from "./fcfs_policy.ts";
-import { orderByShares, type SchedulingPolicy } from "./scheduling_policy.ts";
+import { orderInTurns, type SchedulingPolicy } from "./scheduling_policy.ts";
 
 /** Waiting groups beyond which putting all of them in order costs more than it gains. */
 export const MAX_PREFIX_ORDERED = 1024;
@@ -52,7 +52,7 @@ export class LongestPrefixPolicy implements SchedulingPolicy {
   }
 
   takeTurns(waiting: WaitingGroups): AdmissionTurns {
-    const groups = all(waiting.shares());
+    const groups = all(waiting.owners());
     for (const group of groups) {
       const known = this.#knownOf(group);
       known.mostWaiting = Math.max(known.mostWaiting, groups.length);
@@ -63,7 +63,7 @@ export class LongestPrefixPolicy implements SchedulingPolicy {
   }
 
   order(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
-    return orderByShares(running);
+    return orderInTurns(running);
   }
 
   admitted(group: SequenceGroup): void {
@@ -104,6 +104,6 @@ function compareLengths(a: number, b: number): number {
   return a === b ? 0 : a - b;
 }
 
-function all(shares: Iterable<Share>): readonly SequenceGroup[] {
-  return [...shares].flatMap(({ waiting }) => waiting);
+function all(owners: Iterable<OwnerQueue>): readonly SequenceGroup[] {
+  return [...owners].flatMap(({ waiting }) => waiting);
 }

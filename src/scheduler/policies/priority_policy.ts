@@ -11,9 +11,9 @@ import type { SchedulingPolicy } from "./scheduling_policy.ts";
  * policy is for. A step costs O(waiting groups * their logarithm).
  */
 export class PriorityPolicy implements SchedulingPolicy {
-  takeTurns({ preempted, shares }: WaitingGroups): AdmissionTurns {
+  takeTurns({ preempted, owners }: WaitingGroups): AdmissionTurns {
     return new ListedTurns(() =>
-      [...preempted, ...[...shares()].flatMap(({ waiting }) => waiting)].sort(byPriority)
+      [...preempted, ...[...owners()].flatMap(({ waiting }) => waiting)].sort(byPriority)
     );
   }
 

@@ -25,24 +25,25 @@ export interface SchedulingPolicy {
 }
 
 /**
- * Running groups in the order of fair shares: owners of a higher priority first, then each owner's
- * first, each owner's second and so on, of equals the earliest admitted first. So the owner with
- * the most running groups gives way first, by its latest. `running` itself where that is its order.
+ * Running groups as if their owners took turns: owners of a higher priority first, then each
+ * owner's first, each owner's second and so on, of equals the earliest admitted first. So the owner
+ * with the most running groups gives way first, by its latest. `running` itself where that is its
+ * order.
  */
-export function orderByShares(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
+export function orderInTurns(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
   const first = running[0];
   const isPlain = running.every(({ owner, ownerPriority }) =>
     owner === first!.owner && ownerPriority === first!.ownerPriority
   );
   if (isPlain) return running;
   const numOf = new Map<SequenceGroup["owner"], number>();
-  const places = running.map((group, i) => {
-    const place = numOf.get(group.owner) ?? 0;
-    numOf.set(group.owner, place + 1);
-    return { group, place, i };
+  const turns = running.map((group, i) => {
+    const turn = numOf.get(group.owner) ?? 0;
+    numOf.set(group.owner, turn + 1);
+    return { group, turn, i };
   });
-  places.sort((a, b) =>
-    b.group.ownerPriority - a.group.ownerPriority || a.place - b.place || a.i - b.i
+  turns.sort((a, b) =>
+    b.group.ownerPriority - a.group.ownerPriority || a.turn - b.turn || a.i - b.i
   );
-  return places.map(({ group }) => group);
+  return turns.map(({ group }) => group);
 }

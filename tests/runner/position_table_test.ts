@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { ropeTable } from "../../models/rope_table.ts";
-import { positionTable, shortContext } from "../../src/runner/long_rows.ts";
+import { positionTable, shortContext } from "../../src/runner/position_table.ts";
 import { startRunner } from "../../src/runner/start_runner.ts";
 import { familyGoldens, withFamily } from "../support/family_golden.ts";
 

@@ -2,8 +2,8 @@ import type { Model } from "../../models/model.ts";
 import { ropeTable, type RopeTableSpec } from "../../models/rope_table.ts";
 import type { KvBudget } from "./memory_budget.ts";
 
-/** The rows of a position table. */
-export interface TableLengths {
+/** The lengths of contexts that a position table has rows for. */
+export interface PositionTableLengths {
   readonly maxModelLen: number;
   /** Rows for short contexts, before those for long ones; absent: all rows are for all contexts. */
   readonly shortContextLen?: number;
@@ -24,7 +24,7 @@ export function shortContext(
 /** Words of {@link positionTable}. */
 export function positionTableWords(
   { rotaryDim }: Pick<RopeTableSpec, "rotaryDim">,
-  { maxModelLen, shortContextLen = 0 }: TableLengths,
+  { maxModelLen, shortContextLen = 0 }: PositionTableLengths,
 ): number {
   return (shortContextLen + maxModelLen) * rotaryDim;
 }
@@ -35,7 +35,7 @@ export function positionTableWords(
  */
 export function positionTable(
   spec: RopeTableSpec,
-  { maxModelLen, shortContextLen }: TableLengths,
+  { maxModelLen, shortContextLen }: PositionTableLengths,
 ): Float32Array<ArrayBuffer> {
   if (shortContextLen === undefined) return ropeTable({ ...spec, maxPositions: maxModelLen });
   const short = ropeTable({ ...spec, maxPositions: shortContextLen });

@@ -5,7 +5,7 @@ import { numLongestSequences } from "../core/pool_capacity.ts";
 const KEPT_SHARE = 1 / 2;
 
 /** A pool that becomes smaller, in blocks. */
-export interface PoolCut {
+export interface ReducedPool {
   readonly numBefore: number;
   readonly numAfter: number;
 }
@@ -15,14 +15,14 @@ export interface PoolCut {
  * never less than one sequence of the greatest length takes, so that every request still fits that
  * has been accepted.
  */
-export function poolCut(info: EngineInfo): PoolCut {
+export function reducePool(info: EngineInfo): ReducedPool {
   const least = Math.ceil(info.numBlocks / numLongestSequences(info));
   const numAfter = Math.max(least, Math.floor(info.numBlocks * KEPT_SHARE));
   return { numBefore: info.numBlocks, numAfter: Math.min(info.numBlocks, numAfter) };
 }
 
-/** The cut in a sentence for people. */
-export function describePoolCut({ numBefore, numAfter }: PoolCut): string {
+/** The same in a sentence for people. */
+export function describeReducedPool({ numBefore, numAfter }: ReducedPool): string {
   const size = numAfter < numBefore
     ? `${numAfter} KV blocks in place of ${numBefore}`
     : `${numAfter} KV blocks, which one sequence of the greatest length takes`;

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { FURTHER_ENTRY_WORDS } from "../../kernels/sampling/next_step.ts";
 import { DRAW, STEP } from "../../kernels/step.ts";
 import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
-import { FurtherStepPacker } from "../../src/runner/further_steps.ts";
+import { FurtherStepPacker } from "../../src/runner/further_step_packer.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
 
 const LIMITS = {
