@@ -210,28 +210,30 @@ function checkStates({ chunks, copies = [] }: Batch, group: number): void {
   for (const { from } of own) assert(!targets.includes(from), "a copy reads what another writes");
 }
 
-/** That a sequence ended once, rightly, and said what it says alone. */
-function checkOutcome(history: History, request: GenerationRequest, index: number): void {
+/** That a sequence ended once, rightly, and said what it says alone; `events` are its own. */
+function checkOutcome(
+  history: History,
+  request: GenerationRequest,
+  index: number,
+  events: readonly TokenEvent[],
+): void {
   const { rig } = history;
-  const mine = (event: TokenEvent) => event.requestId === request.id && event.index === index;
-  const events = rig.events.filter(mine);
   const ends = events.filter(({ finishReason }) => finishReason !== undefined);
   assertEquals(ends.length, 1, `${request.id}/${index} ended ${ends.length} times`);
   assertEquals(events.at(-1), ends[0], "an event after the end");
   const { prompt, params } = request.sequences[index]!;
   const numCachedTokens = history.firstStart(request.id, index) ?? 0;
   assert(numCachedTokens < prompt.length, "the last prompt token is always computed");
-  assertEquals(events.map((event) => event.numCachedTokens), [
-    numCachedTokens,
-    ...events.slice(1).map(() => undefined),
-  ]);
+  events.forEach((event, i) =>
+    assertEquals(event.numCachedTokens, i === 0 ? numCachedTokens : undefined)
+  );
   const [first = FULL] = rig.options.groups ?? [];
   const { maxModelLen, shortContextLen } = rig.options;
   const alone = generateAlone(prompt, params, maxModelLen, {
     cache: first,
     ...(shortContextLen === undefined ? {} : { shortContextLen }),
   });
-  const tokens = rig.tokensOf(request.id, index);
+  const tokens = events.flatMap(({ token }) => token ?? []);
   const finishReason = ends[0]!.finishReason!;
   if (finishReason === "abort" || finishReason === "error") {
     assertEquals(tokens, alone.tokens.slice(0, tokens.length));
@@ -299,12 +301,12 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
       assertEquals(rig.blocks.numInUse, 0);
       if (options.prefixCache === undefined) assertEquals(rig.blocks.numIdle, 0);
       assertEquals([rig.scheduler.stats.numRunning, rig.scheduler.stats.numWaiting], [0, 0]);
-      assertEquals(
-        rig.runner.batches.map(({ step }) => step),
-        rig.runner.batches.map((_, i) => i),
-      );
+      rig.runner.batches.forEach(({ step }, i) => assertEquals(step, i));
+      const eventsOf = Map.groupBy(rig.events, ({ requestId, index }) => `${requestId}/${index}`);
       for (const request of history.accepted) {
-        request.sequences.forEach((_, index) => checkOutcome(history, request, index));
+        request.sequences.forEach((_, index) => {
+          checkOutcome(history, request, index, eventsOf.get(`${request.id}/${index}`) ?? []);
+        });
       }
       const ids = new Set(history.accepted.map(({ id }) => id));
       assert(rig.events.every(({ requestId }) => ids.has(requestId)), "an event of a refused one");
