@@ -5,6 +5,9 @@ export type OmitUndefined<T> =
 
 /** A copy without the fields that are undefined, as optional fields want it. O(fields). */
 export function omitUndefined<T extends object>(fields: T): OmitUndefined<T> {
-  const defined = Object.entries(fields).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(defined) as OmitUndefined<T>;
+  const defined: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined) defined[name] = value;
+  }
+  return defined as OmitUndefined<T>;
 }

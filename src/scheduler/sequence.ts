@@ -7,7 +7,10 @@ import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
 import { PromptReader } from "./prompt_reader.ts";
 
-/** Room for outputs before the tokens are first copied; most answers of a chat fit. */
+/**
+ * Most room for outputs before the tokens are first copied; most answers of a chat fit. Less where
+ * no more may be drawn.
+ */
 const INITIAL_OUTPUT_CAPACITY = 256;
 
 /** Waiting for admission, holding a block table, or ended. A preempted sequence waits again. */
@@ -94,7 +97,8 @@ export class Sequence {
     this.params = request.params;
     this.numPromptTokens = request.prompt.length;
     this.#numTokens = request.prompt.length;
-    this.#tokens = new Uint32Array(request.prompt.length + INITIAL_OUTPUT_CAPACITY);
+    const capacity = Math.min(INITIAL_OUTPUT_CAPACITY, request.params.maxTokens);
+    this.#tokens = new Uint32Array(request.prompt.length + capacity);
     this.#tokens.set(request.prompt);
     this.adjuster = LogitAdjuster.create(request.params, request.prompt, matcher);
     this.matcher = matcher;

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { EVICTION_POLICIES } from "../../src/core/engine_config.ts";
 import type { EncoderInput } from "../../src/kvcache/tables/encoder_inputs.ts";
+import { bitLists } from "../support/bit_lists.ts";
 import { type GroupRigOptions, KvGroupRig } from "../support/kv_group_rig.ts";
 import { chunksOf, encoderOf, FULL, STATE, windowOf } from "../support/kv_groups.ts";
 import { runs, times } from "../support/runs.ts";
@@ -25,7 +26,7 @@ const steps: fc.Arbitrary<Step> = fc.record({
     { weight: 1, arbitrary: fc.constantFrom("pin" as const, "resize" as const) },
   ),
   pick: fc.nat(5),
-  tokens: fc.array(fc.nat(1), { minLength: 1, maxLength: 24 }),
+  tokens: bitLists(12),
   scope: fc.constantFrom("", "", "salt"),
   count: fc.integer({ min: 1, max: 8 }),
   numBlocks: fc.integer({ min: 4, max: 40 }),

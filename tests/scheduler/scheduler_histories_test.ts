@@ -22,6 +22,7 @@ import { FULL } from "../support/kv_groups.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 import { runs, times } from "../support/runs.ts";
+import { withoutTraces } from "../support/without_traces.ts";
 
 /** Plays one history on a rig and keeps what was asked of it. */
 class History {
@@ -98,7 +99,7 @@ class History {
     const before = this.rig.scheduler.stats;
     const numWanted = numBlocks === 0 ? this.rig.minNumBlocks : numBlocks;
     try {
-      const { numAfter, moves } = this.rig.resize(numWanted);
+      const { numAfter, moves } = withoutTraces(() => this.rig.resize(numWanted));
       assertEquals([numAfter, this.rig.blocks.numBlocks], [numWanted, numWanted]);
       this.numMoves += moves.length;
       this.numResizes++;
@@ -112,7 +113,7 @@ class History {
     const before = this.rig.scheduler.stats;
     this.fairShares.submit(request);
     try {
-      this.rig.add(request);
+      withoutTraces(() => this.rig.add(request));
       this.accepted.push(request);
       const { id, timeoutMs } = request;
       if (timeoutMs !== undefined) this.deadlines.set(id, this.rig.nowMs + timeoutMs);
@@ -209,28 +210,30 @@ function checkStates({ chunks, copies = [] }: Batch, group: number): void {
   for (const { from } of own) assert(!targets.includes(from), "a copy reads what another writes");
 }
 
-/** That a sequence ended once, rightly, and said what it says alone. */
-function checkOutcome(history: History, request: GenerationRequest, index: number): void {
+/** That a sequence ended once, rightly, and said what it says alone; `events` are its own. */
+function checkOutcome(
+  history: History,
+  request: GenerationRequest,
+  index: number,
+  events: readonly TokenEvent[],
+): void {
   const { rig } = history;
-  const mine = (event: TokenEvent) => event.requestId === request.id && event.index === index;
-  const events = rig.events.filter(mine);
   const ends = events.filter(({ finishReason }) => finishReason !== undefined);
   assertEquals(ends.length, 1, `${request.id}/${index} ended ${ends.length} times`);
   assertEquals(events.at(-1), ends[0], "an event after the end");
   const { prompt, params } = request.sequences[index]!;
   const numCachedTokens = history.firstStart(request.id, index) ?? 0;
   assert(numCachedTokens < prompt.length, "the last prompt token is always computed");
-  assertEquals(events.map((event) => event.numCachedTokens), [
-    numCachedTokens,
-    ...events.slice(1).map(() => undefined),
-  ]);
+  events.forEach((event, i) =>
+    assertEquals(event.numCachedTokens, i === 0 ? numCachedTokens : undefined)
+  );
   const [first = FULL] = rig.options.groups ?? [];
   const { maxModelLen, shortContextLen } = rig.options;
   const alone = generateAlone(prompt, params, maxModelLen, {
     cache: first,
     ...(shortContextLen === undefined ? {} : { shortContextLen }),
   });
-  const tokens = rig.tokensOf(request.id, index);
+  const tokens = events.flatMap(({ token }) => token ?? []);
   const finishReason = ends[0]!.finishReason!;
   if (finishReason === "abort" || finishReason === "error") {
     assertEquals(tokens, alone.tokens.slice(0, tokens.length));
@@ -298,12 +301,12 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
       assertEquals(rig.blocks.numInUse, 0);
       if (options.prefixCache === undefined) assertEquals(rig.blocks.numIdle, 0);
       assertEquals([rig.scheduler.stats.numRunning, rig.scheduler.stats.numWaiting], [0, 0]);
-      assertEquals(
-        rig.runner.batches.map(({ step }) => step),
-        rig.runner.batches.map((_, i) => i),
-      );
+      rig.runner.batches.forEach(({ step }, i) => assertEquals(step, i));
+      const eventsOf = Map.groupBy(rig.events, ({ requestId, index }) => `${requestId}/${index}`);
       for (const request of history.accepted) {
-        request.sequences.forEach((_, index) => checkOutcome(history, request, index));
+        request.sequences.forEach((_, index) => {
+          checkOutcome(history, request, index, eventsOf.get(`${request.id}/${index}`) ?? []);
+        });
       }
       const ids = new Set(history.accepted.map(({ id }) => id));
       assert(rig.events.every(({ requestId }) => ids.has(requestId)), "an event of a refused one");

@@ -2,8 +2,12 @@ import { assert, assertEquals } from "@std/assert";
 import type { BlockCopy, BlockMove } from "../../src/core/batch.ts";
 import { type CacheSpec, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { BlockId } from "../../src/core/ids.ts";
+import type { Prefix } from "./block_keys.ts";
 
 type Tables = readonly (readonly BlockId[])[];
+
+/** Of which tokens it was computed, or which part of an input's output it is. */
+type Content = Prefix | string;
 
 /** What a place holds that nothing was written to. */
 const NOTHING = "nothing";
@@ -13,14 +17,14 @@ const NOTHING = "nothing";
  * the content was computed, so that whatever a step reads is compared with what it must read.
  *
  * A place of attention is one position of a block and holds the tokens up to that position; a state
- * is a whole block and holds all tokens so far. What a sequence reads besides its tokens is named
- * beside them. A place of an encoder's output holds the input's name and the position.
+ * is a whole block and holds all tokens so far. What a sequence reads besides its tokens makes them
+ * other prefixes. A place of an encoder's output holds the input's name and the position.
  */
 export class KvDevice {
   readonly #groups: readonly CacheSpec[];
   readonly #blockSize: number;
   /** Per group, `[block][offset]`, with gaps where nothing was written. */
-  #contents: string[][];
+  #contents: Content[][];
 
   constructor(groups: readonly CacheSpec[], blockSize: number) {
     this.#groups = groups;
@@ -61,26 +65,22 @@ export class KvDevice {
     this.#contents = next;
   }
 
-  /** Computes positions `[start, end)` of `tokens`: reads what each group reads, and writes. */
-  compute(
-    tokens: readonly number[],
-    start: number,
-    end: number,
-    tables: Tables,
-    inputs: string = "",
-  ): void {
-    const names = prefixesOf(tokens, end).map((prefix) => inputs + prefix);
+  /**
+   * Computes positions `[start, end)` of a prompt: reads what each group reads, and writes.
+   *
+   * @param prefixes its first 0, 1, ... tokens, at least `end` of them.
+   */
+  compute(prefixes: readonly Prefix[], start: number, end: number, tables: Tables): void {
     this.#groups.forEach((cache, group) => {
       const table = tables[group]!;
       if (cache.kind === "state") {
-        this.#advance(start > 0 ? names[start] : undefined, names[end]!, group, table[0]!);
+        this.#advance(start > 0 ? prefixes[start] : undefined, prefixes[end]!, group, table[0]!);
       } else if (cache.kind !== "encoder") {
-        for (let p = start; p < end; p++) this.#set(group, table, p, names[p + 1]!);
+        for (let p = start; p < end; p++) this.#set(group, table, p, prefixes[p + 1]!);
         for (let p = 0; p < end; p++) {
           if (!isRead(cache, p, start, end)) continue;
-          const found = this.#get(group, table, p);
-          if (found === names[p + 1]) continue;
-          assertEquals(found, names[p + 1], `position ${p} of ${cache.kind} ${group}`);
+          if (this.#get(group, table, p) === prefixes[p + 1]) continue;
+          throw new Error(`position ${p} of ${cache.kind} ${group} is of other tokens`);
         }
       }
     });
@@ -98,18 +98,18 @@ export class KvDevice {
     }
   }
 
-  #advance(before: string | undefined, after: string, group: number, block: BlockId): void {
+  #advance(before: Prefix | undefined, after: Prefix, group: number, block: BlockId): void {
     const places = this.#contents[group]!;
     const first = block * this.#blockSize;
-    if (before !== undefined) assertEquals(places[first], before, "state before a step");
+    assert(before === undefined || places[first] === before, "a state is of other tokens");
     for (let i = 0; i < this.#blockSize; i++) places[first + i] = after;
   }
 
-  #set(group: number, table: readonly BlockId[], position: number, content: string): void {
+  #set(group: number, table: readonly BlockId[], position: number, content: Content): void {
     this.#contents[group]![this.#place(group, table, position)] = content;
   }
 
-  #get(group: number, table: readonly BlockId[], position: number): string {
+  #get(group: number, table: readonly BlockId[], position: number): Content {
     return this.#contents[group]![this.#place(group, table, position)] ?? NOTHING;
   }
 
@@ -120,20 +120,6 @@ export class KvDevice {
     }
     return id * this.#blockSize + position % this.#blockSize;
   }
-}
-
-/** Names the first `length` of `tokens`. */
-export function prefixOf(tokens: readonly number[], length: number): string {
-  return tokens.slice(0, length).join(" ");
-}
-
-/** The names of the first 0, 1, ... `length` of `tokens`, as {@link prefixOf} makes them. */
-export function prefixesOf(tokens: readonly number[], length: number): string[] {
-  const names = [""];
-  for (let i = 0; i < length; i++) {
-    names.push(i === 0 ? `${tokens[i]}` : `${names[i]} ${tokens[i]}`);
-  }
-  return names;
 }
 
 /** Whether any query at `[start, end)` reads position `p`. */

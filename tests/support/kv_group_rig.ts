@@ -6,10 +6,12 @@ import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import type { BlockKey } from "../../src/kvcache/prefix/block_key.ts";
 import { type EncoderInput, scopeWithInputs } from "../../src/kvcache/tables/encoder_inputs.ts";
-import { childNode, type KeyNode, rootNode } from "./block_keys.ts";
-import { KvDevice, prefixesOf } from "./kv_device.ts";
+import { childNode, emptyPrefix, extend, type Prefix, rootNode } from "./block_keys.ts";
+import { KvDevice } from "./kv_device.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
+import { withoutTraces } from "./without_traces.ts";
 
 /** Placeholders of each input. */
 const NUM_PLACEHOLDERS = 2;
@@ -28,15 +30,18 @@ export interface GroupRigOptions {
 interface Sequence {
   readonly id: SequenceId;
   readonly scope: string;
-  readonly tokens: number[];
+  /** Read-only, and other ones whenever a token is added. */
+  tokens: Uint32Array;
+  /** Its first 0, 1, ... tokens, with what inputs make of them. */
+  readonly prefixes: Prefix[];
   readonly inputs: readonly EncoderInput[];
   /** Those whose output is still to be computed. */
   readonly missing: Set<string>;
   /** Where chunks are to end. */
   readonly chunkEnds: readonly number[];
   numComputed: number;
-  /** Tokens of the whole blocks whose keys are known, and the last of them. */
-  named: { readonly end: number; readonly node: KeyNode };
+  /** Tokens of the whole blocks whose keys are known. */
+  numNamed: number;
 }
 
 /**
@@ -48,9 +53,11 @@ export class KvGroupRig {
   readonly #options: GroupRigOptions;
   readonly #device: KvDevice;
   readonly sequences: Sequence[] = [];
-  /** Per group, the cached blocks by scope and all tokens up to their ends. */
-  readonly #cached: Set<string>[];
-  readonly #names = new Map<string, string>();
+  /** Per group, the cached blocks by all tokens up to their ends, and inputs by their names. */
+  readonly #cached: Set<Prefix | string>[];
+  readonly #contents = new Map<BlockKey, Prefix | string>();
+  /** By scope and inputs. */
+  readonly #empty = new Map<string, Prefix>();
   readonly #log: unknown[] = [];
   #copies: BlockCopy[] = [];
   #nextId = 0;
@@ -79,20 +86,21 @@ export class KvGroupRig {
         listener: {
           stored: ({ key, group }) => {
             this.#numEvents++;
-            const name = this.#names.get(key);
-            assert(name !== undefined, "a key that no tokens have");
-            assert(!this.#cached[group]!.has(name), `${name} is stored twice in group ${group}`);
-            this.#cached[group]!.add(name);
+            const content = this.#contents.get(key);
+            assert(content !== undefined, "a key that no tokens have");
+            const isNew = !this.#cached[group]!.has(content);
+            assert(isNew, isNew ? "" : `${key} is stored twice in group ${group}`);
+            this.#cached[group]!.add(content);
           },
           removed: ({ keys, group }) => {
             this.#numEvents++;
             for (const key of keys) {
-              const name = this.#names.get(key)!;
-              assert(this.#cached[group]!.delete(name), `${name} is not in group ${group}`);
+              const isThere = this.#cached[group]!.delete(this.#contents.get(key)!);
+              assert(isThere, isThere ? "" : `${key} is not in group ${group}`);
             }
           },
           used: () => {},
-          cleared: () => this.#cached.forEach((names) => names.clear()),
+          cleared: () => this.#cached.forEach((contents) => contents.clear()),
         },
       },
     });
@@ -130,7 +138,8 @@ export class KvGroupRig {
     inputs: readonly EncoderInput[] = [],
   ): Sequence | undefined {
     const all = new Uint32Array(tokens);
-    const expected = this.expectedHit(tokens, namedScope(scope, inputs));
+    const prefixes = this.#prefixesOf(tokens, scope, inputs);
+    const expected = this.#expectedHit(prefixes);
     const numCached = this.manager.numTokensCached(all, scope, inputs);
     if (numCached !== expected) assertEquals(numCached, expected, `hit of ${tokens}`);
     const id = this.#nextId++;
@@ -152,7 +161,7 @@ export class KvGroupRig {
     this.numInputMisses += missingInputs.length;
     this.numInputHits += inputs.length - missingInputs.length;
     const numComputed = numCachedTokens;
-    const sequence = { id, scope, tokens: [...tokens], inputs, chunkEnds, numComputed };
+    const sequence = { id, scope, tokens: all, prefixes, inputs, chunkEnds, numComputed };
     return this.#begin({ ...sequence, missing: new Set(missingInputs) }, copies);
   }
 
@@ -175,17 +184,19 @@ export class KvGroupRig {
     const admission = this.#attempt(() => this.manager.tryFork(id, fork, { scope }));
     if (admission === undefined) return;
     this.numForks++;
-    const tokens = [...source.tokens.slice(0, numShared), next];
+    const tokens = withToken(source.tokens.subarray(0, numShared), next);
+    const prefixes = source.prefixes.slice(0, numShared + 1);
+    prefixes.push(extend(prefixes[numShared]!, next, this.#options.blockSize));
     const { copies, chunkEnds } = admission;
     assertEquals([admission.missingInputs, source.missing.size], [[], 0]);
     const { inputs } = source;
-    const forked = { id, scope, tokens, inputs, missing: new Set<string>(), chunkEnds };
+    const forked = { id, scope, tokens, prefixes, inputs, missing: new Set<string>(), chunkEnds };
     this.#begin({ ...forked, numComputed: numShared }, copies);
   }
 
   /** Computes up to `count` more tokens of a sequence in a step of its own. */
   compute(sequence: Sequence, count: number, next: number): void {
-    const { id, tokens, numComputed: start } = sequence;
+    const { id, tokens, prefixes, numComputed: start } = sequence;
     const stop = sequence.chunkEnds.find((position) => position > start) ?? Infinity;
     const numLeft = Math.min(tokens.length, stop) - start;
     const end = start + Math.min(count, numLeft, this.#options.maxInFlightTokens);
@@ -195,15 +206,16 @@ export class KvGroupRig {
     this.#device.copy([...this.#copies, ...snapshots]);
     this.#copies = [];
     const made = this.#encode(sequence, end);
-    const { inputs } = sequence;
-    this.#device.compute(tokens, start, end, this.manager.blockTables(id), namedScope("", inputs));
+    this.#device.compute(prefixes, start, end, this.manager.blockTables(id));
     this.#readInputs(sequence, start, end);
     this.manager.markCopied();
     sequence.numComputed = end;
     for (const key of made) this.manager.publishInput(id, key);
-    this.manager.markComputed(id, new Uint32Array(tokens), end);
-    if (end === tokens.length) tokens.push(next);
-    this.#nameKeys(sequence);
+    this.manager.markComputed(id, tokens, end);
+    if (end < tokens.length) return;
+    sequence.tokens = withToken(tokens, next);
+    prefixes.push(extend(prefixes[end]!, next, this.#options.blockSize));
+    this.#learnKeys(sequence);
   }
 
   /** No sequence ends between its admission and the step that this leads to. */
@@ -215,13 +227,13 @@ export class KvGroupRig {
 
   discard(sequence: Sequence, numSound: number): void {
     this.#flush();
-    this.manager.discard(sequence.id, new Uint32Array(sequence.tokens), numSound);
+    this.manager.discard(sequence.id, sequence.tokens, numSound);
     this.sequences.splice(this.sequences.indexOf(sequence), 1);
   }
 
   pin(name: string, tokens: readonly number[]): void {
     try {
-      this.manager.pins!.pin(name, "", new Uint32Array(tokens));
+      withoutTraces(() => this.manager.pins!.pin(name, "", new Uint32Array(tokens)));
     } catch (error) {
       assert(error instanceof RequestError, `${error}`);
     }
@@ -231,7 +243,7 @@ export class KvGroupRig {
     this.#flush();
     const before = this.#state;
     if (numBlocks < this.manager.numInUse || !this.manager.pins!.fits(numBlocks)) {
-      assertThrows(() => this.manager.resize(numBlocks), RequestError);
+      withoutTraces(() => assertThrows(() => this.manager.resize(numBlocks), RequestError));
       this.#checkUnchanged(before, "a refusal has changed something");
       return;
     }
@@ -261,21 +273,42 @@ export class KvGroupRig {
   }
 
   /** The longest length at which every group has all it needs, tried one by one. */
-  expectedHit(tokens: readonly number[], scope: string): number {
+  #expectedHit(prefixes: readonly Prefix[]): number {
     const { groups, blockSize } = this.#options;
-    const names = prefixesOf(tokens, tokens.length).map((prefix) => `${scope}: ${prefix}`);
-    for (let length = alignDown(tokens.length - 1, blockSize); length > 0; length -= blockSize) {
+    const numTokens = prefixes.length - 1;
+    for (let length = alignDown(numTokens - 1, blockSize); length > 0; length -= blockSize) {
       const isValid = groups.every((cache, group) => {
+        const cached = this.#cached[group]!;
         const { numSinkBlocks, start, end } = liveRange(cache, length, blockSize);
         for (let i = 0; i < end; i++) {
           const isLive = i < numSinkBlocks || i >= start;
-          if (isLive && !this.#cached[group]!.has(names[(i + 1) * blockSize]!)) return false;
+          if (isLive && !cached.has(prefixes[(i + 1) * blockSize]!)) return false;
         }
-        return cache.kind !== "full" || this.#cached[group]!.has(names[length]!);
+        return cache.kind !== "full" || cached.has(prefixes[length]!);
       });
       if (isValid) return length;
     }
     return 0;
+  }
+
+  /** The first 0, 1, ... all of `tokens`. */
+  #prefixesOf(
+    tokens: readonly number[],
+    scope: string,
+    inputs: readonly EncoderInput[],
+  ): Prefix[] {
+    const name = namedScope(scope, inputs);
+    let prefix = this.#empty.get(name);
+    if (prefix === undefined) {
+      prefix = emptyPrefix(scopeWithInputs(scope, inputs));
+      this.#empty.set(name, prefix);
+    }
+    const prefixes = [prefix];
+    for (const token of tokens) {
+      prefix = extend(prefix, token, this.#options.blockSize);
+      prefixes.push(prefix);
+    }
+    return prefixes;
   }
 
   /** The inputs whose output some group lacks which a sequence reads that starts there. */
@@ -321,33 +354,27 @@ export class KvGroupRig {
     }
   }
 
-  #begin(begun: Omit<Sequence, "named">, copies: readonly BlockCopy[]): Sequence {
+  #begin(begun: Omit<Sequence, "numNamed">, copies: readonly BlockCopy[]): Sequence {
     const { scope, inputs } = begun;
     for (const { key } of inputs) {
-      this.#names.set(childNode(rootNode(scope), [], [key]).key, inputName(scope, key));
+      this.#contents.set(childNode(rootNode(scope), [], [key]).key, inputName(scope, key));
     }
-    const named = { end: 0, node: rootNode(scopeWithInputs(scope, inputs)) };
-    const sequence: Sequence = { ...begun, named };
+    const sequence: Sequence = { ...begun, numNamed: 0 };
     this.sequences.push(sequence);
-    this.#nameKeys(sequence);
+    this.#learnKeys(sequence);
     this.#copies.push(...copies);
     return sequence;
   }
 
   /** Learns the keys of the whole blocks that a sequence has come to since it was last asked for. */
-  #nameKeys(sequence: Sequence): void {
+  #learnKeys(sequence: Sequence): void {
     const { blockSize } = this.#options;
-    const { scope, tokens, inputs } = sequence;
-    let { end, node } = sequence.named;
-    if (end + blockSize > tokens.length) return;
-    const prefix = `${namedScope(scope, inputs)}: `;
-    const names = prefixesOf(tokens, tokens.length);
-    while (end + blockSize <= tokens.length) {
-      node = childNode(node, tokens.slice(end, end + blockSize));
-      end += blockSize;
-      this.#names.set(node.key, prefix + names[end]);
+    const { prefixes } = sequence;
+    let end = sequence.numNamed + blockSize;
+    for (; end < prefixes.length; end += blockSize) {
+      this.#contents.set(prefixes[end]!.block.key, prefixes[end]!);
     }
-    sequence.named = { end, node };
+    sequence.numNamed = end - blockSize;
   }
 
   /** Carries out the copies of admissions, as a step does that computes something else. */
@@ -395,6 +422,13 @@ export class KvGroupRig {
     }
     return result;
   }
+}
+
+function withToken(tokens: Uint32Array, token: number): Uint32Array {
+  const longer = new Uint32Array(tokens.length + 1);
+  longer.set(tokens);
+  longer[tokens.length] = token;
+  return longer;
 }
 
 /** Where the last placeholder of an input ends. */

@@ -35,11 +35,14 @@ function kvOf(token: TokenId, position: number, isLongContext = false): number {
 
 /** The fake model's next token, from the KV of all tokens so far and the draw. */
 function draw(
-  kv: Iterable<number>,
-  { seed, outputIndex, adjustment }: Pick<DrawRequest, "seed" | "outputIndex" | "adjustment">,
+  kv: readonly number[],
+  { seed, outputIndex }: Pick<DrawRequest, "seed" | "outputIndex">,
+  adjustment: Adjusted | undefined,
 ) {
   let hash = mix(seed, outputIndex);
-  for (const value of numbersOf(adjustment)) hash = mix(hash, value);
+  if (adjustment !== undefined) {
+    for (const value of numbersOf(adjustment)) hash = mix(hash, value);
+  }
   for (const value of kv) hash = mix(hash, value);
   return hash % FAKE_VOCAB_SIZE;
 }
@@ -106,15 +109,30 @@ function kvOfAll(tokens: readonly TokenId[], shortContextLen: number): number[] 
   return tokens.map((token, i) => kvOf(token, i, tokens.length > shortContextLen));
 }
 
+/** What is asked of the logits of a draw, with an entry for each token concerned. */
+interface Adjusted extends Omit<LogitAdjustment, "tokens" | "counts" | "biases" | "allowedTokens"> {
+  readonly allowedTokens?: Uint32Array | undefined;
+  readonly entries: readonly (readonly [token: number, count: number, bias: number])[];
+}
+
+/** The same of what a batch says. */
+function adjustedBy(adjustment: LogitAdjustment | undefined): Adjusted | undefined {
+  if (adjustment === undefined) return undefined;
+  const { tokens, counts, biases, ...others } = adjustment;
+  const entries: [number, number, number][] = [];
+  for (let i = 0; i < tokens.length; i++) entries.push([tokens[i]!, counts[i]!, biases[i]!]);
+  return { ...others, entries };
+}
+
 /** Everything an adjustment says, by ascending token. */
-function numbersOf(adjustment: LogitAdjustment | undefined): number[] {
-  if (adjustment === undefined) return [];
-  const { tokens, counts, biases, allowedTokens = [] } = adjustment;
-  const { repetitionPenalty, frequencyPenalty, presencePenalty } = adjustment;
-  const entries = Array.from(tokens, (token, i) => [token, counts[i]!, 1000 * biases[i]!])
-    .sort(([a], [b]) => a! - b!);
-  const penalties = [repetitionPenalty, frequencyPenalty, presencePenalty];
-  return [...penalties.map((p) => 1000 * p), ...entries.flat(), ...allowedTokens];
+function numbersOf({ entries, allowedTokens, ...penalties }: Adjusted): number[] {
+  const { repetitionPenalty, frequencyPenalty, presencePenalty } = penalties;
+  const numbers = [repetitionPenalty, frequencyPenalty, presencePenalty].map((p) => 1000 * p);
+  for (const [token, count, bias] of entries.toSorted(([a], [b]) => a - b)) {
+    numbers.push(token, count, 1000 * bias);
+  }
+  for (const word of allowedTokens ?? []) numbers.push(word);
+  return numbers;
 }
 
 /** The adjustment by definition: everything counted anew for each draw. */
@@ -122,33 +140,31 @@ function adjustmentOf(
   prompt: readonly number[],
   outputs: readonly number[],
   params: SamplingParams,
-): LogitAdjustment | undefined {
+): Adjusted | undefined {
   const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = params;
   const { logitBias = [], minTokens = 0, stopTokenIds, allowedTokens } = params;
   const isPenalized = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
   const hasBans = outputs.length < minTokens && stopTokenIds.length > 0;
   if (!isPenalized && !hasBans && logitBias.length === 0 && !allowedTokens) return undefined;
   const isBanned = (token: number) => outputs.length < minTokens && stopTokenIds.includes(token);
-  const tokens = new Set([
-    ...logitBias.map(([token]) => token),
-    ...(minTokens > 0 ? stopTokenIds : []),
-    ...(repetitionPenalty === 1 ? [] : prompt),
-    ...(isPenalized ? outputs : []),
-  ]);
+  const tokens = new Set<number>();
+  for (const [token] of logitBias) tokens.add(token);
+  if (minTokens > 0) { for (const token of stopTokenIds) tokens.add(token); }
+  if (repetitionPenalty !== 1) { for (const token of prompt) tokens.add(token); }
+  if (isPenalized) { for (const token of outputs) tokens.add(token); }
   const hasPenalties = isPenalized && tokens.size > 0;
   if (!hasPenalties && !hasBans && logitBias.length === 0 && !allowedTokens) return undefined;
+  const numDrawn = (token: number) => outputs.filter((drawn) => drawn === token).length;
   const countOf = (token: number) =>
-    (isPenalized ? 2 * outputs.filter((drawn) => drawn === token).length : 0) +
+    (isPenalized ? 2 * numDrawn(token) : 0) +
     (repetitionPenalty !== 1 && prompt.includes(token) ? 1 : 0);
   const biasOf = (token: number) =>
-    isBanned(token) ? -Infinity : logitBias.find(([biased]) => biased === token)?.[1] ?? 0;
-  return {
-    ...{ repetitionPenalty, frequencyPenalty, presencePenalty },
-    tokens: Uint32Array.from(tokens),
-    counts: Uint32Array.from(tokens, countOf),
-    biases: Float32Array.from(tokens, biasOf),
-    ...(allowedTokens === undefined ? {} : { allowedTokens }),
-  };
+    isBanned(token)
+      ? -Infinity
+      : Math.fround(logitBias.find(([biased]) => biased === token)?.[1] ?? 0);
+  const entries: [number, number, number][] = [];
+  for (const token of tokens) entries.push([token, countOf(token), biasOf(token)]);
+  return { repetitionPenalty, frequencyPenalty, presencePenalty, entries, allowedTokens };
 }
 
 /** What a sequence generates by definition, alone: no blocks, no batches, no chunks. */
@@ -167,12 +183,10 @@ export function generateAlone(
   const tokens: number[] = [];
   while (true) {
     const kv = kvOfAll([...promptTokens, ...tokens], shortContextLen);
-    const allowed = allowedAfter && { allowedTokens: allowedAfter(tokens) };
-    const adjustment = adjustmentOf(promptTokens, tokens, { ...params, ...allowed });
-    const token = draw(readBy(cache, kv.length - 1).map((position) => kv[position]!), {
-      ...{ seed: params.seed, outputIndex: tokens.length },
-      ...(adjustment === undefined ? {} : { adjustment }),
-    });
+    const allowed = allowedAfter && { ...params, allowedTokens: allowedAfter(tokens) };
+    const adjustment = adjustmentOf(promptTokens, tokens, allowed ?? params);
+    const read = readBy(cache, kv.length - 1).map((position) => kv[position]!);
+    const token = draw(read, { seed: params.seed, outputIndex: tokens.length }, adjustment);
     tokens.push(token);
     if (params.stopTokenIds.includes(token)) return { tokens, finishReason: "stop" };
     if (tokens.length === params.maxTokens || kv.length + 1 === maxModelLen) {
@@ -431,7 +445,10 @@ export class PagedFakeRunner {
       const kvDamage = { position, layer: 0, dtype: "f16", isTooLarge: true } as const;
       return { type: "failed", failure: { numSoundTokens: position, kvDamage } };
     }
-    const drawn = { type: "token", token: draw(kv, sample) } as const;
+    const drawn = {
+      type: "token",
+      token: draw(kv, sample, adjustedBy(sample.adjustment)),
+    } as const;
     const { numLogprobs } = sample;
     return numLogprobs === undefined
       ? drawn

@@ -1,4 +1,4 @@
-import { invariant, InvariantError } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "./block_remap.ts";
 
@@ -115,7 +115,9 @@ export class BlockLists {
         throw new InvariantError(`block ${id} is linked and not listed`);
       }
     }
-    invariant(numListed === numLinked, `${numListed} blocks say they are listed, ${numLinked} are`);
+    if (numListed !== numLinked) {
+      throw new InvariantError(`${numListed} blocks say they are listed, ${numLinked} are`);
+    }
   }
 
   #checkRing(list: number): void {

@@ -1,4 +1,4 @@
-import { invariant, InvariantError } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import type { SlabGroups } from "./slab_groups.ts";
 
 /** What stands for a slab that is on no list of partial ones. */
@@ -31,10 +31,11 @@ export function checkSlabs(
   }
   for (let group = 0; group < numGroups; group++) {
     const counted = slabs.countsOf(group);
-    invariant(
-      numFree[group] === counted.numFree && numIdle[group] === counted.numIdle,
-      `group ${group} has ${numFree[group]} free and ${numIdle[group]} idle blocks in use slabs`,
-    );
+    if (numFree[group] !== counted.numFree || numIdle[group] !== counted.numIdle) {
+      throw new InvariantError(
+        `group ${group} has ${numFree[group]} free and ${numIdle[group]} idle blocks in use slabs`,
+      );
+    }
   }
 }
 

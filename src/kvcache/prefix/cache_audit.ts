@@ -17,7 +17,8 @@ export interface AuditedCache extends CachedBlocks {
 
 /** A path whose nodes can be counted. */
 export interface PathNodes {
-  countNodes(counts: Map<NodeId, number>): void;
+  /** Adds its nodes to `counts`, one entry per node. */
+  countNodes(counts: number[]): void;
 }
 
 /** Audit: tree and policy are whole, and a holder of a block holds what is above it. O(pool). */
@@ -50,17 +51,15 @@ export function checkCache(cache: AuditedCache): void {
   idle.checkIntegrity(numIdleOffPaths);
 }
 
-/** Audit: each node counts the paths it lies on. O(nodes of paths). */
-export function checkPaths(
-  columns: NodeBlocks | undefined,
-  paths: Iterable<PathNodes | undefined>,
-): void {
-  const counts = new Map<NodeId, number>();
+/** Audit: each node counts the paths it lies on. O(nodes + nodes of paths). */
+export function checkPaths(columns: NodeBlocks, paths: Iterable<PathNodes | undefined>): void {
+  const counts = new Array<number>(columns.capacity).fill(0);
   for (const path of paths) path?.countNodes(counts);
-  columns?.subtractHolders(counts);
-  for (const [node, count] of counts) {
-    if (count !== 0) {
-      throw new InvariantError(`node ${node} is on ${count} paths more than it counts`);
+  for (let node = 0; node < counts.length; node++) {
+    if (counts[node] !== columns.numHolders(node)) {
+      throw new InvariantError(
+        `node ${node} is on ${counts[node]} paths and counts ${columns.numHolders(node)}`,
+      );
     }
   }
 }

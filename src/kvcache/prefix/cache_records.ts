@@ -50,7 +50,7 @@ export class CacheRecords {
     this.#listener.stored({
       key: this.#tree.keyOf(node),
       parentKey: this.#tree.parentKeyOf(node),
-      tokens: this.#tree.tokensOf(node).slice(),
+      tokens: this.#tree.copyTokensOf(node),
       scope,
       group,
     });

@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
@@ -108,21 +108,19 @@ export class EncoderEntries {
     const { pool } = this.#cached;
     let numBlocks = 0;
     for (const entry of this.#entries.values()) {
-      numBlocks += entry.blocks.length;
-      const numIdle = entry.blocks.filter((id) => pool.isIdle(id)).length;
-      invariant(
-        entry.blocks.every((id) => this.#byBlock.get(id) === entry),
-        `the entry of input ${entry.key} in group ${entry.group} shares a block`,
-      );
-      invariant(
-        numIdle === 0 || numIdle === entry.blocks.length,
-        `${numIdle} of the ${entry.blocks.length} blocks of input ${entry.key} are idle`,
-      );
+      const { blocks, key, group } = entry;
+      numBlocks += blocks.length;
+      const numIdle = blocks.filter((id) => pool.isIdle(id)).length;
+      if (!blocks.every((id) => this.#byBlock.get(id) === entry)) {
+        throw new InvariantError(`the entry of input ${key} in group ${group} shares a block`);
+      }
+      if (numIdle !== 0 && numIdle !== blocks.length) {
+        throw new InvariantError(`${numIdle} of the ${blocks.length} blocks of ${key} are idle`);
+      }
     }
-    invariant(
-      numBlocks === this.#byBlock.size,
-      `entries have ${numBlocks} blocks, ${this.#byBlock.size} name one`,
-    );
+    if (numBlocks !== this.#byBlock.size) {
+      throw new InvariantError(`entries have ${numBlocks} blocks, ${this.#byBlock.size} name one`);
+    }
   }
 }
 

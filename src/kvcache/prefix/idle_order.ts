@@ -1,4 +1,4 @@
-import { invariant, InvariantError } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import type { CacheSpec } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { BlockLists } from "../pool/block_lists.ts";
@@ -99,10 +99,11 @@ export class IdleOrder {
   /** Audit, given how many blocks are idle on no path. O(pool). */
   checkIntegrity(numIdleOffPaths: number): void {
     this.#onPaths?.checkIntegrity();
-    invariant(
-      numIdleOffPaths === this.#numIdleOffPaths,
-      `${numIdleOffPaths} blocks are idle on no path, counted ${this.#numIdleOffPaths}`,
-    );
+    if (numIdleOffPaths !== this.#numIdleOffPaths) {
+      throw new InvariantError(
+        `${numIdleOffPaths} blocks are idle on no path, counted ${this.#numIdleOffPaths}`,
+      );
+    }
     this.policy.checkIntegrity(numIdleOffPaths);
   }
 }

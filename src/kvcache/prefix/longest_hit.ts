@@ -19,7 +19,9 @@ export interface Hit {
 
 /** What is found where nothing is cached. */
 export function noHit(numGroups: number): Hit {
-  return { nodes: [], blocks: Array.from({ length: numGroups }, () => []), numKnown: 0 };
+  const blocks: BlockId[][] = [];
+  while (blocks.length < numGroups) blocks.push([]);
+  return { nodes: [], blocks, numKnown: 0 };
 }
 
 /**

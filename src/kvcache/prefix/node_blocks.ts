@@ -1,4 +1,4 @@
-import { invariant, InvariantError } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import { BlockRemap } from "../pool/block_remap.ts";
@@ -182,17 +182,10 @@ export class NodeBlocks {
     }
     let numOwned = 0;
     for (let id = 0; id < this.#nodes.length; id++) if (this.isCached(id)) numOwned++;
-    invariant(
-      numNamed === numOwned && numNamed === this.#numNamed,
-      `${numOwned} blocks have a node, ${numNamed} are named, counted are ${this.#numNamed}`,
-    );
-  }
-
-  /** Takes off `counts` how often each node is held; for audits. */
-  subtractHolders(counts: Map<NodeId, number>): void {
-    for (let node = 0; node < this.#numHolders.length; node++) {
-      const count = this.#numHolders[node]!;
-      if (count > 0) counts.set(node, (counts.get(node) ?? 0) - count);
+    if (numNamed !== numOwned || numNamed !== this.#numNamed) {
+      throw new InvariantError(
+        `${numOwned} blocks have a node, ${numNamed} are named, counted are ${this.#numNamed}`,
+      );
     }
   }
 

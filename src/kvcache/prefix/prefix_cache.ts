@@ -396,8 +396,8 @@ export class PrefixCache implements BlockSource {
     return block === NO_BLOCK ? undefined : block;
   }
 
-  /** Audit: each node counts the paths it lies on. O(nodes of paths). */
+  /** Audit: each node counts the paths it lies on. O(nodes + nodes of paths). */
   checkPaths(paths: Iterable<PathNodes | undefined>): void {
-    checkPaths(this.columns, paths);
+    if (this.columns !== undefined) checkPaths(this.columns, paths);
   }
 }

@@ -1,4 +1,4 @@
-import { invariant, InvariantError } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import { BlockRemap } from "../pool/block_remap.ts";
 import { type BlockKey, BlockKeyColumn, type BlockKeyer } from "./block_key.ts";
 import { HashIndex } from "./hash_index.ts";
@@ -138,6 +138,11 @@ export class RadixTree {
   /** The tokens of node `id`; valid while it is in the tree. */
   tokensOf(id: NodeId): Uint32Array {
     return this.#tokens.subarray(id * this.blockSize, (id + 1) * this.blockSize);
+  }
+
+  /** A copy of the tokens of node `id`. */
+  copyTokensOf(id: NodeId): Uint32Array {
+    return this.#tokens.slice(id * this.blockSize, (id + 1) * this.blockSize);
   }
 
   /**
@@ -309,16 +314,19 @@ export class RadixTree {
         throw new InvariantError(`node ${id} is looked for and ${found} is found`);
       }
     }
-    invariant(numNodes === this.#numNodes, `${numNodes} nodes, not ${this.#numNodes}`);
+    if (numNodes !== this.#numNodes) {
+      throw new InvariantError(`${numNodes} nodes, not ${this.#numNodes}`);
+    }
     for (let id = 0; id < numChildren.length; id++) {
       if (numChildren[id] !== this.#numChildren[id]) {
         throw new InvariantError(`node ${id} has ${numChildren[id]} children, counted otherwise`);
       }
     }
-    invariant(
-      numTop === this.#roots.numChildren,
-      `${numTop} first nodes under ${this.#roots.numScopes} scopes, counted otherwise`,
-    );
+    if (numTop !== this.#roots.numChildren) {
+      throw new InvariantError(
+        `${numTop} first nodes under ${this.#roots.numScopes} scopes, counted otherwise`,
+      );
+    }
   }
 
   /**

@@ -1,5 +1,5 @@
 import { InvariantError } from "../../base/invariant.ts";
-import type { BlockId, SequenceId } from "../../core/ids.ts";
+import type { SequenceId } from "../../core/ids.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
@@ -26,17 +26,18 @@ export function checkTables(
   for (const [id, sequence] of sequences) {
     sequence.path?.countReferences(numHolders);
     numSequences++;
-    const hold = (block: BlockId) => {
-      if (block >= numBlocks) {
-        throw new InvariantError(`sequence ${id} holds block ${block}, which there is not`);
+    for (const { blocks } of sequence.held()) {
+      for (const block of blocks) {
+        if (block >= numBlocks) {
+          throw new InvariantError(`sequence ${id} holds block ${block}, which there is not`);
+        }
+        if (latestHolder[block] === numSequences) {
+          throw new InvariantError(`sequence ${id} holds block ${block} twice`);
+        }
+        latestHolder[block] = numSequences;
+        numHolders[block]!++;
       }
-      if (latestHolder[block] === numSequences) {
-        throw new InvariantError(`sequence ${id} holds block ${block} twice`);
-      }
-      latestHolder[block] = numSequences;
-      numHolders[block]!++;
-    };
-    for (const { blocks } of sequence.held()) blocks.forEach(hold);
+    }
   }
   for (const other of others) other?.countReferences(numHolders);
   for (let block = 0; block < numBlocks; block++) {

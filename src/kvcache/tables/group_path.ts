@@ -179,8 +179,8 @@ export class GroupPath implements SequencePath {
     for (const { id } of this.#adopted) counts[id]!++;
   }
 
-  countNodes(counts: Map<NodeId, number>): void {
-    for (const node of this.#nodes) counts.set(node, (counts.get(node) ?? 0) + 1);
+  countNodes(counts: number[]): void {
+    for (const node of this.#nodes) counts[node]!++;
   }
 
   #keepsState(numTokens: number): boolean {

@@ -53,11 +53,13 @@ export class SequenceBlocks {
   }
 
   /** The blocks that it holds, with their group: a list per table, then one per input. */
-  *held(): Iterable<HeldBlocks> {
-    for (const [group, table] of this.tables.entries()) {
-      yield { group, blocks: liveBlocksOf(table) };
-    }
-    if (this.inputs !== undefined) yield* this.inputs.held();
+  held(): readonly HeldBlocks[] {
+    const held: HeldBlocks[] = this.tables.map((table, group) => ({
+      group,
+      blocks: liveBlocksOf(table),
+    }));
+    if (this.inputs !== undefined) held.push(...this.inputs.held());
+    return held;
   }
 
   /** Adds blocks to the ends of the tables. */

@@ -95,8 +95,8 @@ export class SequenceInputs {
   }
 
   /** Each input's blocks that it holds, and their group. */
-  *held(): Iterable<HeldBlocks> {
-    for (const input of this.#inputs) if (input.isHeld) yield input;
+  held(): readonly HeldBlocks[] {
+    return this.#inputs.filter(({ isHeld }) => isHeld);
   }
 
   /** The blocks of an input in one group; undefined where it has none or has given them back. */

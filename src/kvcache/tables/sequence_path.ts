@@ -2,7 +2,6 @@ import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { BlockTables } from "./block_tables.ts";
-import type { NodeId } from "../prefix/radix_tree.ts";
 
 /** How a sequence's blocks are cached. */
 export interface CachingOptions {
@@ -43,8 +42,8 @@ export interface SequencePath {
   returnAdopted(tables: BlockTables): boolean;
   /** Adds what it holds beside the tables to `counts`, one entry per block; for audits. */
   countReferences(counts: number[]): void;
-  /** Adds the nodes it holds to `counts`; for audits. */
-  countNodes(counts: Map<NodeId, number>): void;
+  /** Adds the nodes it holds to `counts`, one entry per node; for audits. */
+  countNodes(counts: number[]): void;
   /** Follows its blocks to their new ids. */
   remap(remap: BlockRemap): void;
 }
