@@ -56,7 +56,7 @@ interface Caches {
   readonly state: string;
 }
 
-/** Caches that have the packages, and nothing that is made of them. */
+/** Caches that have the packages, which they share, and nothing that is made of them. */
 async function emptyCaches(dir: string): Promise<Caches> {
   const caches = { denoDir: `${dir}/deno`, shaders: `${dir}/shaders`, state: `${dir}/state` };
   for (const path of Object.values(caches)) {
@@ -65,7 +65,7 @@ async function emptyCaches(dir: string): Promise<Caches> {
   }
   const info = await output(["info", "--json"]);
   const { npmCache } = JSON.parse(info) as { npmCache: string };
-  await new Deno.Command("cp", { args: ["-r", npmCache, `${caches.denoDir}/npm`] }).output();
+  await Deno.symlink(npmCache, `${caches.denoDir}/npm`, { type: "junction" });
   return caches;
 }
 
@@ -134,13 +134,17 @@ async function openBrowser(path: string): Promise<Visitor> {
   };
 }
 
-/** Without a browser: the same question once the engine is ready. */
+/** Without a browser: the same question once the engine is ready; a quick run asks for few words. */
 async function askByProgram(url: string): Promise<Seen> {
   await answers(`${url}/ready`);
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ stream: true, messages: [{ role: "user", content: PROMPT }] }),
+    body: JSON.stringify({
+      stream: true,
+      messages: [{ role: "user", content: PROMPT }],
+      ...(values.quick ? { max_tokens: 8 } : {}),
+    }),
   });
   let firstMs: number | undefined;
   for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {

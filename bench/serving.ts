@@ -9,7 +9,7 @@
  * contexts is a number of seats. Modes alternate, ratios are medians of rounds, and processor time is
  * that of the server's process. The last line is JSON.
  *
- *     --quick          few requests, one round, no llama.cpp: proves that all of it works
+ *     --quick          few short requests, one round, no llama.cpp: proves that all of it works
  *     --rounds N       measured rounds, default 2
  *     --requests N     per round and mode, default 48
  *     --threads N      that compute on the processor, of each server, default 1: the others serve and ask
@@ -40,8 +40,13 @@ import {
 const MEMORY: ServingMemory = { contextLen: 1024, numPositions: 2048, maxNumSeqs: 64 };
 const SHARED = { numPrompts: 2, length: 256 };
 
-/** How much of a load there is. */
+/** Of a quick run, whose lengths shrink along with the context. */
+const QUICK_MEMORY: ServingMemory = { ...MEMORY, contextLen: 384, numPositions: 768 };
+const QUICK_SHARED = { ...SHARED, length: 96 };
+
+/** How much of a load there is, and the memory that it is served from. */
 interface Size {
+  readonly memory: ServingMemory;
   readonly numRounds: number;
   readonly numRequests: number;
 }
@@ -53,14 +58,14 @@ interface Race {
   readonly shared?: ServingLoad["shared"];
 }
 
-function races(place: ServingPlace): Race[] {
-  const { numPrompts, length } = SHARED;
+function races(place: ServingPlace, shared: typeof SHARED): Race[] {
+  const { numPrompts, length } = shared;
   return [
     { name: "nothing shared", modes: batchingModes(place) },
     {
       name: `${numPrompts} system prompts of ${length} tokens`,
       modes: sharingModes(place),
-      shared: SHARED,
+      shared,
     },
   ];
 }
@@ -93,7 +98,7 @@ async function run(
   try {
     for (const mode of modes) servers.push([mode, await mode.start()]);
     const words = await countWords(servers[0]![1]);
-    const load = { contextLen: MEMORY.contextLen, words, ...(shared ? { shared } : {}) };
+    const load = { contextLen: size.memory.contextLen, words, ...(shared ? { shared } : {}) };
     const rows = servingRows(name, modes, await runRounds(servers, load, size));
     console.log(`\n${servingTable(rows)}`);
     return { device: servers[0]![1].device, rows };
@@ -148,20 +153,23 @@ async function main(): Promise<void> {
   });
   const { quick, device } = values;
   const numThreads = Number(values.threads);
-  const size = quick
-    ? { numRounds: 1, numRequests: 4 }
-    : { numRounds: Number(values.rounds), numRequests: Number(values.requests) };
+  const size = quick ? { memory: QUICK_MEMORY, numRounds: 1, numRequests: 4 } : {
+    memory: MEMORY,
+    numRounds: Number(values.rounds),
+    numRequests: Number(values.requests),
+  };
   const temp = await Deno.makeTempDir({ prefix: "quire-serving-" });
   try {
     const llama = await findLlama(values["llama-dir"] ?? temp, !quick && !values["no-llama"]);
     const rows: ServingRow[] = [];
     let found = device;
-    for (const race of races({ memory: MEMORY, device, numThreads, ...llama })) {
+    const place = { memory: size.memory, device, numThreads, ...llama };
+    for (const race of races(place, quick ? QUICK_SHARED : SHARED)) {
       const result = await run(race, size);
       found = result.device;
       rows.push(...result.rows);
     }
-    const head = { bench: "serving", device: found, memory: MEMORY, numThreads };
+    const head = { bench: "serving", device: found, numThreads };
     await keepResult({ ...head, ...size, rows }, values);
   } finally {
     await Deno.remove(temp, { recursive: true });
