@@ -137,15 +137,22 @@ fn gemm_tile(workgroup_id: vec3<u32>, groups: vec3<u32>, index: u32) {
 //# end
     }
   }
-//# for r in 0..TILE_R
 //# if SLICES == 1
-//# for n in 0..TILE_N
-  finish(r0 + lane_r + ${r}u * LANES_R, n0 + lane_m + ${n}u * LANES_M, rows,
-    a${r}_${n}, a${r}_${n + TILE_M - TILE_N});
+  // Row by row in a loop, as in _matmul_tile.wgsl.
+  for (var r = 0u; r < ${TILE_R}u && r * LANES_R < rows - r0; r++) {
+//# for m in 0..TILE_M
+    var sum${m} = a0_${m};
+//# for r in 1..TILE_R
+    sum${m} = select(sum${m}, a${r}_${m}, r == ${r}u);
 //# end
+//# end
+//# for n in 0..TILE_N
+    finish(r0 + lane_r + r * LANES_R, n0 + lane_m + ${n}u * LANES_M, rows,
+      sum${n}, sum${n + TILE_M - TILE_N});
+//# end
+  }
 //# else
 ${joinSlices}
-//# end
 //# end
 }
 

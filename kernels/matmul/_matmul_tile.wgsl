@@ -25,7 +25,12 @@ const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
 const THREADS: u32 = ${LANES * SLICES}u;
 const RUN: u32 = ${RUN}u;
-const SPAN: u32 = ${SPAN}u;
+//# if SLICES == 1 && SPAN > RUN
+/// A whole group.
+fn span_fours() -> u32 { return 8u << args.WEIGHT_GROUP_SHIFT; }
+//# else
+fn span_fours() -> u32 { return ${SPAN}u; }
+//# end
 
 //# if NORM
 var<workgroup> squares: array<f32, ${LANES * SLICES * TILE_R}>;
@@ -132,7 +137,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
     var a${r}_${m} = 0.0;
 //# end
 //# end
-    for (var span = slice * SPAN; span < K4; span += slices * SPAN) {
+    for (var span = slice * span_fours(); span < K4; span += slices * span_fours()) {
 //# for r in 0..TILE_R
 //# if WEIGHT_OFFSETS
       var x_sum${r} = 0.0;
@@ -146,7 +151,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
 //# end
 //# if SPAN > RUN
-      for (var k = span; k < min(span + SPAN, K4); k += RUN) {
+      for (var k = span; k < min(span + span_fours(), K4); k += RUN) {
 //# else
       {
         let k = span;
@@ -210,11 +215,19 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
     }
 //# if SLICES == 1
-//# for r in 0..TILE_R
+    // Row by row in a loop: what becomes of sums, written out for each, takes llvmpipe three times
+    // as long to compile as all the rest.
+    for (var r = 0u; r < min(${TILE_R}u, rows - r0); r++) {
+//# for m in 0..W
+      var sum${m} = a0_${m};
+//# for r in 1..TILE_R
+      sum${m} = select(sum${m}, a${r}_${m}, r == ${r}u);
+//# end
+//# end
 //# for n in 0..TILE_N
-    finish(r0 + ${r}u, n0 + ${n * STRIDE}u, rows, a${r}_${n}, a${r}_${n + W - TILE_N});
+      finish(r0 + r, n0 + ${n * STRIDE}u, rows, sum${n}, sum${n + W - TILE_N});
 //# end
-//# end
+    }
 //# else
 //# if SUBGROUPS
 //# for r in 0..TILE_R
@@ -222,12 +235,19 @@ fn tile(at: Invocation, subgroup_size: u32) {
     a${r}_${m} = subgroupAdd(a${r}_${m});
 //# end
 //# end
-    if (slice == 0u && lane < LANES) {
-//# for r in 0..TILE_R
-//# for n in 0..TILE_N
-      finish(r0 + ${r}u, n0 + ${n * STRIDE}u, rows, a${r}_${n}, a${r}_${n + W - TILE_N});
+    if (lane < LANES) {
+      // All lanes have all sums, and share out what becomes of them.
+      for (var i = slice; i < ${TILE_R * TILE_N}u; i += slices) {
+        var sum = a0_0;
+        var up = a0_${W - TILE_N};
+//# for i in 1..TILE_R * TILE_N
+        sum = select(sum, a${Math.floor(i / TILE_N)}_${i % TILE_N}, i == ${i}u);
+//# if W > TILE_N
+        up = select(up, a${Math.floor(i / TILE_N)}_${i % TILE_N + W - TILE_N}, i == ${i}u);
 //# end
 //# end
+        finish(r0 + i / ${TILE_N}u, n0 + i % ${TILE_N}u, rows, sum, up);
+      }
     }
 //# else
     let base = at.index * ${TILE_R * W}u;

@@ -36,7 +36,7 @@ fn weight_span(row: u32, span: u32) -> Span {
 
 /// The scale of what `dot_span` makes of them.
 fn weight_scale(row: u32, span: u32) -> f32 {
-  let group = span / ${WEIGHT_GROUP / 32}u;
+  let group = span >> args.WEIGHT_GROUP_SHIFT;
 //# if WEIGHT_TEXTURE
   let word = group >> 1u;
   let pair = piece(row, args.WEIGHT_ROW / 4u + (word >> 2u))[word & 3u];

@@ -129,9 +129,7 @@ fn w8a8_gemm(
 //# end
 //# end
   }
-//# for r in 0..TILE_R
 ${joinSlices}
-//# end
 }
 
 fn put_sums(at: u32, sums: vec4<f32>) { x_tile[at] = bitcast<vec4<u32>>(sums); }

@@ -217,7 +217,7 @@ fn weights(row: u32, k4: u32) -> Fours {
 //# end
 //# if WEIGHT_BITS > 0 && !WEIGHT_BLOCKS
 fn group_line(row: u32, k4: u32) -> vec2<f32> {
-  let group = k4 / ${WEIGHT_GROUP / 4}u;
+  let group = k4 >> (3u + args.WEIGHT_GROUP_SHIFT);
   let pair = scale_word(row, group >> 1u);
   return vec2(unpack2x16float(pair >> ((group & 1u) << 4u)).x, 0.0);
 }

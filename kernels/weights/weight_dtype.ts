@@ -22,8 +22,8 @@ export type WeightConstants = Readonly<{
   WEIGHT_DTYPE: WeightDtype;
   /** Bits of a code. */
   WEIGHT_BITS: number;
-  /** Inputs per scale. */
-  WEIGHT_GROUP: number;
+  /** A scale is that of `32 << WEIGHT_GROUP_SHIFT` inputs. */
+  WEIGHT_GROUP_SHIFT: number;
   /** `QuantizedLayout`, in words. */
   WEIGHT_ROW: number;
   WEIGHT_SCALES: number;
@@ -40,8 +40,16 @@ export type WeightConstants = Readonly<{
   WEIGHT_TEXTURE: boolean;
 }>;
 
-/** Those that WGSL reads when it runs, so that matrices of all sizes share pipelines. */
-export const WEIGHT_ARGS = ["WEIGHT_ROW", "WEIGHT_SCALES", "WEIGHT_SCALE_ROW"] as const;
+/** Inputs of the smallest group that has a scale; larger ones are twice as many, and so on. */
+const SMALLEST_GROUP = 32;
+
+/** Those that WGSL reads when it runs, so that matrices of all sizes and groups share pipelines. */
+export const WEIGHT_ARGS = [
+  "WEIGHT_ROW",
+  "WEIGHT_SCALES",
+  "WEIGHT_SCALE_ROW",
+  "WEIGHT_GROUP_SHIFT",
+] as const;
 
 /**
  * The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no
@@ -58,7 +66,7 @@ export function weightConstants(
   return {
     WEIGHT_DTYPE: dtype,
     WEIGHT_BITS: format?.bits ?? 0,
-    WEIGHT_GROUP: format?.groupSize ?? 0,
+    WEIGHT_GROUP_SHIFT: Math.log2((format?.groupSize ?? SMALLEST_GROUP) / SMALLEST_GROUP),
     WEIGHT_ROW: layout?.rowWords ?? 0,
     WEIGHT_SCALES: layout?.scaleWord ?? 0,
     WEIGHT_SCALE_ROW: layout?.scaleRowWords ?? 0,
