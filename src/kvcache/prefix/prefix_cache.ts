@@ -55,8 +55,8 @@ const DEFAULT_NUM_TAIL_TOKENS = 512;
  * With several groups, or one that keeps less, a node has a block per group or a tombstone ({@link
  * NodeBlocks}), and {@link groupNodes} is where these come and go.
  *
- * The policy has the idle blocks in order, all groups on one clock. Free blocks are handed out
- * before any is evicted. Every operation costs O(blocks passed).
+ * The policy has the idle blocks of all groups in one order. Free blocks are handed out before any
+ * is evicted. Every operation costs O(blocks passed).
  */
 export class PrefixCache implements BlockSource {
   /** Token positions per block. */
