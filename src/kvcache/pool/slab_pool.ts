@@ -5,7 +5,7 @@ import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { BlockRemap, type IdChange } from "./block_remap.ts";
 import { addMark, dropMark, dropReference, MARK, REFERENCE } from "./block_state.ts";
 import { FreeStacks } from "./free_stacks.ts";
-import { type Demand, outOfBlocks, type Pool, type RoomQuery } from "./pool.ts";
+import { type BlockNeed, type Demand, outOfBlocks, type Pool } from "./pool.ts";
 import { checkSlabs, type SlabBlocks } from "./slab_audit.ts";
 import { SlabGroups } from "./slab_groups.ts";
 
@@ -83,7 +83,7 @@ export class SlabPool implements Pool {
     return demand.reduce((sum, count, group) => sum + ceilDiv(count, this.#perSlab[group]!), 0);
   }
 
-  countMissing({ demand, hits = [], numHeadroomSlabs = 0 }: RoomQuery): number {
+  countMissing({ demand, hits = [], numHeadroomSlabs = 0 }: BlockNeed): number {
     const numInUsedSlabs = demand.map((_, group) => this.#slabs.numInUsedSlabs(group));
     const held = new Set<number>();
     for (const id of hits) {

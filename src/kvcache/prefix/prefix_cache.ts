@@ -7,7 +7,7 @@ import type { BlockId, SequenceId } from "../../core/ids.ts";
 import type { EvictedPrefix } from "../../core/miss_report.ts";
 import { BlockPool } from "../pool/block_pool.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
-import type { BlockSource, Demand, Pool, RoomQuery } from "../pool/pool.ts";
+import type { BlockNeed, BlockSource, Demand, Pool } from "../pool/pool.ts";
 import { BlockKeyer } from "./block_key.ts";
 import { checkCache, checkPaths, type PathNodes } from "./cache_audit.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
@@ -226,8 +226,8 @@ export class PrefixCache implements BlockSource {
     return this.#forceMiss ? undefined : this.entries?.find(name);
   }
 
-  countMissing(query: RoomQuery): number {
-    return this.#pool.countMissing(query);
+  countMissing(need: BlockNeed): number {
+    return this.#pool.countMissing(need);
   }
 
   /** @throws {OutOfBlocksError} when there are not as many. Nothing has changed. */
