@@ -78,7 +78,7 @@ export class PoolRoom {
 
   /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
   numSlabsOf(numTokens: number, inputs: readonly EncoderInput[] = []): number {
-    const demand = this.#groups.map((cache) => maxLiveBlocks(cache, numTokens, this.#grain));
+    const demand = this.#groups.map((spec) => maxLiveBlocks(spec, numTokens, this.#grain));
     if (inputs.length === 0) return this.#pool.numSlabsFor(demand);
     const ofInputs = inputDemand(this.#groups, inputs, this.#grain.blockSize);
     return this.#pool.numSlabsFor(addDemands(demand, ofInputs));
@@ -103,8 +103,8 @@ export class PoolRoom {
   numSlabsOfSearch(numPromptTokens: number, width: number): number {
     const numWhole = numPromptTokens - numPromptTokens % this.#grain.blockSize;
     return this.#pool.numSlabsFor(
-      this.#groups.map((cache) =>
-        width + (cache.kind === "state" ? 0 : maxLiveBlocks(cache, numWhole, this.#grain))
+      this.#groups.map((spec) =>
+        width + (spec.kind === "state" ? 0 : maxLiveBlocks(spec, numWhole, this.#grain))
       ),
     );
   }

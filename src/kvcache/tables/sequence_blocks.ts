@@ -77,9 +77,9 @@ export class SequenceBlocks {
    * flight. O(blocks taken), and O(table) where there are any.
    */
   takeDead(groups: readonly CacheSpec[], blockSize: number): BlockId[][] {
-    return groups.map((cache, group) => {
-      if (!isWindow(cache)) return [];
-      const { numSinkBlocks, start } = liveRange(cache, this.numComputedTokens, blockSize);
+    return groups.map((spec, group) => {
+      if (!isWindow(spec)) return [];
+      const { numSinkBlocks, start } = liveRange(spec, this.numComputedTokens, blockSize);
       const first = Math.max(numSinkBlocks, this.#firstLive[group]!);
       if (start <= first) return [];
       this.#firstLive[group] = start;
