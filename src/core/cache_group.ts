@@ -62,8 +62,8 @@ export type CacheSpec =
   | EncoderCache;
 
 /** Whether a layer reads back to some position that moves on, so that blocks behind it die. */
-export function isWindow(cache: CacheSpec): cache is SlidingWindowCache | ChunkedLocalCache {
-  return cache.kind === "sliding_window" || cache.kind === "chunked_local";
+export function isWindow(spec: CacheSpec): spec is SlidingWindowCache | ChunkedLocalCache {
+  return spec.kind === "sliding_window" || spec.kind === "chunked_local";
 }
 
 /** Layers that keep the same, and so share block tables. */
@@ -93,32 +93,32 @@ export const NO_BLOCK = -1;
  * own. Those of full attention come first, the others in the order of their first layers.
  */
 export function groupLayers(layers: readonly (CacheSpec | undefined)[]): CacheGroup[] {
-  const byGeometry = new Map<string, { cache: CacheSpec; layers: number[] }>();
-  layers.forEach((cache, layer) => {
-    if (cache === undefined) return;
-    const key = JSON.stringify(Object.entries(cache).sort());
+  const byGeometry = new Map<string, { spec: CacheSpec; layers: number[] }>();
+  layers.forEach((spec, layer) => {
+    if (spec === undefined) return;
+    const key = JSON.stringify(Object.entries(spec).sort());
     const group = byGeometry.get(key);
-    if (group === undefined) byGeometry.set(key, { cache, layers: [layer] });
+    if (group === undefined) byGeometry.set(key, { spec, layers: [layer] });
     else group.layers.push(layer);
   });
   const groups = [...byGeometry.values()];
-  const isFull = ({ cache }: { cache: CacheSpec }) => cache.kind === "full";
+  const isFull = ({ spec }: { spec: CacheSpec }) => spec.kind === "full";
   const ordered = [...groups.filter(isFull), ...groups.filter((group) => !isFull(group))];
   return ordered.map((group) => ({
-    ...group.cache,
-    name: groupName(group.cache, ordered.map(({ cache }) => cache)),
+    ...group.spec,
+    name: groupName(group.spec, ordered.map(({ spec }) => spec)),
     layers: group.layers,
   }));
 }
 
 /** Its kind, with what tells it from the others of its kind. */
-function groupName(cache: CacheSpec, all: readonly CacheSpec[]): string {
-  const alike = all.filter(({ kind }) => kind === cache.kind);
-  const { kind } = cache;
-  if (kind === "state") return alike.length === 1 ? kind : `${kind} of ${cache.stateBytes} bytes`;
-  const window = kind === "sliding_window" || kind === "chunked_local" ? ` of ${cache.window}` : "";
+function groupName(spec: CacheSpec, all: readonly CacheSpec[]): string {
+  const alike = all.filter(({ kind }) => kind === spec.kind);
+  const { kind } = spec;
+  if (kind === "state") return alike.length === 1 ? kind : `${kind} of ${spec.stateBytes} bytes`;
+  const window = kind === "sliding_window" || kind === "chunked_local" ? ` of ${spec.window}` : "";
   if (alike.length === 1) return kind + window;
-  return `${kind}${window}, ${cache.numKvHeads} heads of ${cache.headDim}`;
+  return `${kind}${window}, ${spec.numKvHeads} heads of ${spec.headDim}`;
 }
 
 /** Whether some layers keep states, which each position overwrites: those of before are gone. */
@@ -141,18 +141,18 @@ export interface LiveRange {
  * length needs: whatever goes on from there reads the same. For a state it is the one at that
  * length. Encoder blocks are named by their content, not by positions, so there are none here.
  */
-export function liveRange(cache: CacheSpec, numTokens: number, blockSize: number): LiveRange {
+export function liveRange(spec: CacheSpec, numTokens: number, blockSize: number): LiveRange {
   const end = ceilDiv(numTokens, blockSize);
-  switch (cache.kind) {
+  switch (spec.kind) {
     case "full":
       return { numSinkBlocks: 0, start: 0, end };
     case "sliding_window": {
-      const firstRead = Math.max(0, numTokens - cache.window + 1);
+      const firstRead = Math.max(0, numTokens - spec.window + 1);
       const start = Math.min(end, Math.floor(firstRead / blockSize));
-      return { numSinkBlocks: Math.min(sinkBlocks(cache, blockSize), start), start, end };
+      return { numSinkBlocks: Math.min(sinkBlocks(spec, blockSize), start), start, end };
     }
     case "chunked_local": {
-      const firstRead = alignDown(numTokens, cache.window);
+      const firstRead = alignDown(numTokens, spec.window);
       return { numSinkBlocks: 0, start: Math.floor(firstRead / blockSize), end };
     }
     case "state":
@@ -186,28 +186,28 @@ export interface StepGrain {
  * snapshot of a state is not counted, nor are encoder blocks.
  */
 export function maxLiveBlocks(
-  cache: CacheSpec,
+  spec: CacheSpec,
   numTokens: number,
   { blockSize, maxInFlightTokens }: StepGrain,
 ): number {
   const whole = ceilDiv(numTokens, blockSize);
-  switch (cache.kind) {
+  switch (spec.kind) {
     case "full":
       return whole;
     case "sliding_window": {
       // What a step reads and writes begins, at worst, at the last position of a block.
-      const spanTokens = cache.window - 1 + maxInFlightTokens;
+      const spanTokens = spec.window - 1 + maxInFlightTokens;
       const ofWindow = 1 + ceilDiv(spanTokens - 1, blockSize);
-      return Math.min(whole, sinkBlocks(cache, blockSize) + ofWindow);
+      return Math.min(whole, sinkBlocks(spec, blockSize) + ofWindow);
     }
     case "chunked_local": {
       // A step at a chunk's last position writes up to this far from the chunk's first one.
-      const spanTokens = cache.window - 1 + maxInFlightTokens;
+      const spanTokens = spec.window - 1 + maxInFlightTokens;
       let most = 0;
       // The offsets of attention chunks in blocks recur after as many chunks as a block has
       // positions.
-      for (let chunk = 0; chunk < blockSize && chunk * cache.window < numTokens; chunk++) {
-        const first = chunk * cache.window;
+      for (let chunk = 0; chunk < blockSize && chunk * spec.window < numTokens; chunk++) {
+        const first = chunk * spec.window;
         const end = ceilDiv(Math.min(numTokens, first + spanTokens), blockSize);
         most = Math.max(most, end - Math.floor(first / blockSize));
       }

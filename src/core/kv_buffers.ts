@@ -126,12 +126,12 @@ function offsetsOver(
 
 /** Bytes of a block of `blockSize` positions, or of one state, in a layer with KV of `dtype`. */
 function layerBlockBytes(
-  cache: CacheSpec,
+  spec: CacheSpec,
   dtype: KvFormat["dtype"],
   blockSize: number,
 ): number {
-  if (cache.kind === "state") return cache.stateBytes;
-  return blockSize * layerBytesPerToken({ ...cache, dtype });
+  if (spec.kind === "state") return spec.stateBytes;
+  return blockSize * layerBytesPerToken({ ...spec, dtype });
 }
 
 /**

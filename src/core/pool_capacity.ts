@@ -15,7 +15,7 @@ export function numLongestSequences(info: PoolInfo): number {
     return numBlocks * blockSize / maxModelLen;
   }
   const grain = { blockSize, maxInFlightTokens: info.maxNumBatchedTokens };
-  const blocks = groups.map((cache) => maxLiveBlocks(cache, maxModelLen, grain));
+  const blocks = groups.map((spec) => maxLiveBlocks(spec, maxModelLen, grain));
   return numBlocks / numSlabsFor({ blocksPerSlab }, blocks);
 }
 

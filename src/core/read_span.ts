@@ -15,14 +15,14 @@ export interface ReadSpan {
 export const READS_ALL: ReadSpan = { window: 0, isChunked: false, numSinkTokens: 0 };
 
 /** The span of a layer's queries; of a state or an encoder, which no query reads so, all. */
-export function readSpan(cache: CacheSpec): ReadSpan {
-  switch (cache.kind) {
+export function readSpan(spec: CacheSpec): ReadSpan {
+  switch (spec.kind) {
     case "sliding_window": {
-      const { window, numSinkTokens = 0 } = cache;
+      const { window, numSinkTokens = 0 } = spec;
       return { window, isChunked: false, numSinkTokens };
     }
     case "chunked_local":
-      return { window: cache.window, isChunked: true, numSinkTokens: 0 };
+      return { window: spec.window, isChunked: true, numSinkTokens: 0 };
     default:
       return READS_ALL;
   }

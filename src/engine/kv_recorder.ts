@@ -13,7 +13,7 @@ import type {
   StoredBlock,
 } from "../kvcache/prefix/cache_listener.ts";
 
-/** The events and decisions since the last `take`. */
+/** The events and decisions since they were last drained. */
 export interface KvRecords {
   readonly kvEvents: readonly KvEvent[];
   readonly decisions: readonly LoggedDecision[];

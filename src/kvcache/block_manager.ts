@@ -296,7 +296,7 @@ export class BlockManager {
 
   /**
    * Frees what is held beside the tables and can be done without: states that are still to be
-   * copied, and doubles. Returns whether there was any. O(sequences).
+   * copied, and adopted blocks. Returns whether there was any. O(sequences).
    */
   reclaim(): boolean {
     let hasFreed = this.#snapshots?.drop() ?? false;

@@ -24,7 +24,7 @@ export interface AdmissionPlan {
 }
 
 /** What an admission asks for beside its tokens. */
-export interface RoomRequest {
+export interface AdmissionTerms {
   /** Whether no sequence has tables. */
   readonly isFirst: boolean;
   /** Blocks that the other sequences of its request take next. Default: none. */
@@ -78,7 +78,7 @@ export class PoolRoom {
 
   /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
   numSlabsOf(numTokens: number, inputs: readonly EncoderInput[] = []): number {
-    const demand = this.#groups.map((cache) => maxLiveBlocks(cache, numTokens, this.#grain));
+    const demand = this.#groups.map((spec) => maxLiveBlocks(spec, numTokens, this.#grain));
     if (inputs.length === 0) return this.#pool.numSlabsFor(demand);
     const ofInputs = inputDemand(this.#groups, inputs, this.#grain.blockSize);
     return this.#pool.numSlabsFor(addDemands(demand, ofInputs));
@@ -103,8 +103,8 @@ export class PoolRoom {
   numSlabsOfSearch(numPromptTokens: number, width: number): number {
     const numWhole = numPromptTokens - numPromptTokens % this.#grain.blockSize;
     return this.#pool.numSlabsFor(
-      this.#groups.map((cache) =>
-        width + (cache.kind === "state" ? 0 : maxLiveBlocks(cache, numWhole, this.#grain))
+      this.#groups.map((spec) =>
+        width + (spec.kind === "state" ? 0 : maxLiveBlocks(spec, numWhole, this.#grain))
       ),
     );
   }
@@ -134,18 +134,18 @@ export class PoolRoom {
   countMissingToAdmit(
     demand: Demand,
     hits: readonly BlockId[],
-    request: Pick<RoomRequest, "isFirst" | "numHeadroomSlabs">,
+    terms: Pick<AdmissionTerms, "isFirst" | "numHeadroomSlabs">,
   ): number {
     return this.#blockSource.countMissing({
       demand,
       hits,
-      numHeadroomSlabs: this.headroomFor(request),
+      numHeadroomSlabs: this.headroomFor(terms),
     });
   }
 
   /** Slabs that an admission leaves over. */
   headroomFor(
-    { isFirst, numHeadroomSlabs = 0 }: Pick<RoomRequest, "isFirst" | "numHeadroomSlabs">,
+    { isFirst, numHeadroomSlabs = 0 }: Pick<AdmissionTerms, "isFirst" | "numHeadroomSlabs">,
   ): number {
     const watermark = this.#fixedWatermark ?? Math.floor(this.#pool.numSlabs / 100);
     return isFirst ? 0 : Math.max(watermark, numHeadroomSlabs);
@@ -158,11 +158,11 @@ export class PoolRoom {
    * state that is found is held beside the one that it is copied to. The only sequence, where it
    * does not fit because of that, is planned without a hit.
    */
-  planAdmission(hit: Hit, numTokens: number, request: RoomRequest): AdmissionPlan {
-    const plan = this.#planWith(hit, numTokens, request, true);
+  planAdmission(hit: Hit, numTokens: number, terms: AdmissionTerms): AdmissionPlan {
+    const plan = this.#planWith(hit, numTokens, terms, true);
     const takesMore = (this.isCut || this.#hasStates) && plan.hits.length > 0;
-    if (plan.numMissing <= 0 || !request.isFirst || !takesMore) return plan;
-    return this.#planWith(noHit(this.#groups.length), numTokens, request, false);
+    if (plan.numMissing <= 0 || !terms.isFirst || !takesMore) return plan;
+    return this.#planWith(noHit(this.#groups.length), numTokens, terms, false);
   }
 
   /**
@@ -173,7 +173,7 @@ export class PoolRoom {
     swapped: SwappedSequence,
     hit: Hit,
     numTokens: number,
-    request: RoomRequest,
+    terms: AdmissionTerms,
   ): AdmissionPlan | undefined {
     if (!canSwapIn(swapped, hit.nodes.length, this.#grain.blockSize)) return undefined;
     const { numTokens: numComputed } = swapped;
@@ -181,7 +181,7 @@ export class PoolRoom {
     const lengths = { numComputed, numFound: hit.nodes.length };
     const demand = swapInDemand(this.#groups, numTokens, lengths, this.#grain);
     const hits = found.blocks.flat();
-    const numMissing = this.countMissingToAdmit(demand, hits, request);
+    const numMissing = this.countMissingToAdmit(demand, hits, terms);
     const plan = {
       hit: found,
       inputs: undefined,
@@ -190,8 +190,8 @@ export class PoolRoom {
       demandWithReserved: demand,
       numMissing,
     };
-    if (numMissing > 0 && this.isCut && request.isFirst && hits.length > 0) {
-      return this.planSwapIn(swapped, noHit(this.#groups.length), numTokens, request);
+    if (numMissing > 0 && this.isCut && terms.isFirst && hits.length > 0) {
+      return this.planSwapIn(swapped, noHit(this.#groups.length), numTokens, terms);
     }
     return { ...plan, numSwappedInTokens: numComputed };
   }
@@ -205,7 +205,7 @@ export class PoolRoom {
   #planWith(
     hit: Hit,
     numTokens: number,
-    { isFirst, reserved, numHeadroomSlabs, planInputs }: RoomRequest,
+    { isFirst, reserved, numHeadroomSlabs, planInputs }: AdmissionTerms,
     isLookup: boolean,
   ): AdmissionPlan {
     const numCached = hit.nodes.length * this.#grain.blockSize;

@@ -88,12 +88,12 @@ export class SequenceAllocator {
   planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
     const { reserved, scope, inputs = [], maxCachedTokens, numHeadroomSlabs } = options;
     const planInputs = this.#inputs.planner(inputs, scope);
-    const request = { isFirst: this.sequences.size === 0, reserved, numHeadroomSlabs, planInputs };
+    const terms = { isFirst: this.sequences.size === 0, reserved, numHeadroomSlabs, planInputs };
     const hit = this.lookUp(tokens, tokenScope(options), maxCachedTokens);
     const { room, swap } = this.#options;
     const swapped = options.swappedId === undefined ? undefined : swap?.find(options.swappedId);
-    const swapIn = swapped && room.planSwapIn(swapped, hit, tokens.length, request);
-    return swapIn ?? room.planAdmission(hit, tokens.length, request);
+    const swapIn = swapped && room.planSwapIn(swapped, hit, tokens.length, terms);
+    return swapIn ?? room.planAdmission(hit, tokens.length, terms);
   }
 
   /** What a fork shares, takes and copies; undefined where its source has not got that. */
@@ -162,8 +162,8 @@ export class SequenceAllocator {
   }
 
   #countMissing(demand: Demand, numHeadroomSlabs: number | undefined): number {
-    const request = { isFirst: this.sequences.size === 0, numHeadroomSlabs };
-    return this.#options.room.countMissingToAdmit(demand, [], request);
+    const terms = { isFirst: this.sequences.size === 0, numHeadroomSlabs };
+    return this.#options.room.countMissingToAdmit(demand, [], terms);
   }
 
   /** Whether a new sequence may take so many blocks; tells why it waits if it may not. */

@@ -31,8 +31,8 @@ export function dtypesByGroup(
  * Bytes that one token position takes in one layer: K and V of all heads, with the scales. None in
  * a layer whose state no position makes larger.
  */
-export function layerBytes(cache: CacheSpec, dtype: KvCacheDtype): number {
-  return cache.kind === "state" ? 0 : layerBytesPerToken({ ...cache, dtype });
+export function layerBytes(spec: CacheSpec, dtype: KvCacheDtype): number {
+  return spec.kind === "state" ? 0 : layerBytesPerToken({ ...spec, dtype });
 }
 
 /** Bytes that one token position takes in all layers of each group. */

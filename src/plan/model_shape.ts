@@ -29,6 +29,6 @@ export function groupsOf({ caches }: Pick<ModelShape, "caches">): CacheGroup[] {
 }
 
 /** Positions that a layer reads back, or of its chunk; undefined where it reads all. */
-export function windowOf(cache: CacheSpec): number | undefined {
-  return "window" in cache ? cache.window : undefined;
+export function windowOf(spec: CacheSpec): number | undefined {
+  return "window" in spec ? spec.window : undefined;
 }

@@ -45,10 +45,10 @@ export function layerKvs(
 ): (LayerKv | undefined)[] {
   const { groups, layout: { layerLayouts } } = kvMemory(model, settings);
   const dtypes = layerDtypes({ ...kvFormat(settings), numLayers: model.caches.length });
-  return model.caches.map((cache, layer) => {
+  return model.caches.map((spec, layer) => {
     const layout = layerLayouts.get(layer);
-    if (cache === undefined || cache.kind === "state" || layout === undefined) return undefined;
-    const { numKvHeads: G, headDim: D } = cache;
+    if (spec === undefined || spec.kind === "state" || layout === undefined) return undefined;
+    const { numKvHeads: G, headDim: D } = spec;
     const { window: WINDOW, isChunked: IS_CHUNKED, numSinkTokens: NUM_SINKS } = readSpan(
       groups[layout.group]!,
     );

@@ -112,9 +112,9 @@ export function checkKvSettings(
       `--max-model-len is ${asked}, but the model was made for ${modelMaxLen} tokens`,
     );
   }
-  for (const cache of caches) {
-    if (cache === undefined || cache.kind === "state") continue;
-    checkHeadDim(config.kvCacheDtype, cache.headDim, "heads");
+  for (const spec of caches) {
+    if (spec === undefined || spec.kind === "state") continue;
+    checkHeadDim(config.kvCacheDtype, spec.headDim, "heads");
   }
   for (const { rotaryDim } of Object.values(positionTables)) {
     checkHeadDim(config.kvCacheDtype, rotaryDim, "rotated parts of heads");

@@ -124,13 +124,13 @@ export class ReadoutRunner {
       some.forEach((one, i) => {
         const row = sampledRow(words, i);
         if (hasNoToken(row)) outputs.set(one.chunk, [FAILED]);
-        const of = byChunk.get(one.chunk) ?? [];
-        of.push(scoreOf(row, one));
-        byChunk.set(one.chunk, of);
+        const own = byChunk.get(one.chunk) ?? [];
+        own.push(scoreOf(row, one));
+        byChunk.set(one.chunk, own);
       });
     }
-    for (const [chunk, of] of byChunk) {
-      if (!outputs.has(chunk)) outputs.set(chunk, [{ type: "scores", scores: of }]);
+    for (const [chunk, own] of byChunk) {
+      if (!outputs.has(chunk)) outputs.set(chunk, [{ type: "scores", scores: own }]);
     }
   }
 

@@ -128,8 +128,8 @@ function plannedBuffers(inputs: StepInputs, tuning: Tuning): PlannedBuffer[] {
   const limits = stepLimits(inputs, tuning);
   const sizes = activationSizes(model, tuning);
   const lengths = { ...shortContext(model, budget), ...budget };
-  const times = (of: Readonly<Record<string, number>>, count: number) =>
-    Object.entries(of).map(([name, size]) => ({ name, words: count * size }));
+  const times = (perUnit: Readonly<Record<string, number>>, count: number) =>
+    Object.entries(perUnit).map(([name, size]) => ({ name, words: count * size }));
   return [
     { name: "step", words: maxStepWords(limits) },
     ...Object.entries(model.positionTables).map(([name, spec]) => ({

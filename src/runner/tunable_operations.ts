@@ -71,8 +71,8 @@ function productOperations(
   const products = calls.map(productOf).filter((product) => product !== undefined);
   const byLabel = [...Map.groupBy(products, ({ label }) => label).values()];
   return byLabel.flatMap(([first]) => {
-    const { label, n, k, dtype, rows: of, isW8a8 } = first!;
-    const step = of === "draws" ? decodes(inputs, rows) : tokens(inputs, rows);
+    const { label, n, k, dtype, rows: appliesTo, isW8a8 } = first!;
+    const step = appliesTo === "draws" ? decodes(inputs, rows) : tokens(inputs, rows);
     if (step === undefined) return [];
     const { tier } = inputs.device.capabilities;
     return [{

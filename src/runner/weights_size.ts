@@ -25,7 +25,7 @@ export function weightsSize(
     const types = deviceTypes(spec, tensors, quantization);
     const shards = shardsOf(() => planShards(spec, types, device.maxBindingBytes));
     const isTexture = usesWeightTextures && !isVector(spec);
-    return sum + shards.reduce((of, shard) => of + shardBytes(shard, isTexture, device), 0);
+    return sum + shards.reduce((bytes, shard) => bytes + shardBytes(shard, isTexture, device), 0);
   }, 0);
 }
 

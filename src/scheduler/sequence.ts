@@ -16,7 +16,7 @@ const INITIAL_OUTPUT_CAPACITY = 256;
 /** Waiting for admission, holding a block table, or ended. A preempted sequence waits again. */
 export type SequenceState = "waiting" | "running" | "finished";
 
-/** The identity of a sequence: its number in this isolate and its place in a request. */
+/** The identity of a sequence: its number in this isolate and its index in a request. */
 export interface SequenceIdentity {
   /** Also the order of arrival: a later sequence has a higher id. */
   readonly id: SequenceId;

@@ -120,8 +120,8 @@ export class SequenceQueues {
       queued.size === numUnfinished && areQueued;
     if (!isWhole) {
       throw new InvariantError(
-        `${waiting.length} groups wait, counted are ${this.#numWaiting}; ${queued.size} stand in ` +
-          `${this.numUnfinished} places of queues, ${numUnfinished} are unfinished`,
+        `${waiting.length} groups wait, counted are ${this.#numWaiting}; ${queued.size} are in queues ` +
+          `that count ${this.numUnfinished}, ${numUnfinished} are unfinished`,
       );
     }
   }

@@ -81,7 +81,7 @@ export class StepCommit implements OutputSink {
   updateFromOutput({ chunks }: Batch, results: readonly ChunkResult[]): void {
     const { groups, sequences } = this.#inFlight;
     const outputs = outputsOf(chunks, results);
-    const failures = outputs.map((of, i) => isOneStep(chunks[i]!) ? failureOf(of) : undefined);
+    const failures = outputs.map((own, i) => isOneStep(chunks[i]!) ? failureOf(own) : undefined);
     // While all are in flight, so that the beams of a search that fails keep their tables for now.
     failures.forEach((failure, i) => {
       if (failure !== undefined) this.#endFailed(groups[i]!, failure);

@@ -34,7 +34,7 @@ const PLAN: StepTraceRecord = {
   },
 };
 
-Deno.test("parseTraceRecord() reads what formatTraceRecord() writes, typed arrays and infinities too", () => {
+Deno.test("parseStepTraceRecord() reads what formatStepTraceRecord() writes, typed arrays and infinities too", () => {
   const results: StepTraceRecord = {
     type: "results",
     ms: 0,

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { NO_BLOCK } from "../../src/core/cache_group.ts";
 import { createPool } from "../../src/kvcache/pool/create_pool.ts";
-import type { RoomQuery } from "../../src/kvcache/pool/pool.ts";
+import type { BlockNeed } from "../../src/kvcache/pool/pool.ts";
 import { PoolRoom } from "../../src/kvcache/pool_room.ts";
 import { FULL, windowOf } from "../support/kv_groups.ts";
 
@@ -16,10 +16,10 @@ const HIT = {
 const SWAPPED = { numTokens: 32, numSkipped: 0, blocks: [] };
 
 /** A pool in which what is found lies in too many slabs: with any of it a slab is missing. */
-function spreadRoom(): { room: PoolRoom; needs: RoomQuery[] } {
+function spreadRoom(): { room: PoolRoom; needs: BlockNeed[] } {
   const pool = createPool(8, BLOCKS_PER_SLAB);
-  const needs: RoomQuery[] = [];
-  const countMissing = (need: RoomQuery) => {
+  const needs: BlockNeed[] = [];
+  const countMissing = (need: BlockNeed) => {
     needs.push(need);
     return (need.hits ?? []).length > 0 ? 1 : 0;
   };
@@ -55,9 +55,9 @@ Deno.test("PoolRoom plans to copy all in for a sequence that is alone, where wha
 
 Deno.test("PoolRoom plans nothing from host memory where the cache has as much, or not what was left to it", () => {
   const { room } = spreadRoom();
-  const request = { isFirst: true };
-  assertEquals(room.planSwapIn({ ...SWAPPED, numTokens: 24 }, HIT, 33, request), undefined);
-  assertEquals(room.planSwapIn({ ...SWAPPED, numSkipped: 7 }, HIT, 33, request), undefined);
+  const terms = { isFirst: true };
+  assertEquals(room.planSwapIn({ ...SWAPPED, numTokens: 24 }, HIT, 33, terms), undefined);
+  assertEquals(room.planSwapIn({ ...SWAPPED, numSkipped: 7 }, HIT, 33, terms), undefined);
   const kept = room.planSwapIn({ ...SWAPPED, numSkipped: 6 }, HIT, 33, { isFirst: false });
   assertEquals(kept?.numSwappedInTokens, 32);
 });

@@ -9,16 +9,16 @@ type Tables = readonly (readonly BlockId[])[];
 /** Of which tokens it was computed, or which part of an input's output it is. */
 type Content = Prefix | string;
 
-/** What a place holds that nothing was written to. */
+/** What a slot holds that nothing was written to. */
 const NOTHING = "nothing";
 
 /**
- * A device without arithmetic: for every place in every group's blocks it remembers of which tokens
+ * A device without arithmetic: for every slot in every group's blocks it remembers of which tokens
  * the content was computed, so that whatever a step reads is compared with what it must read.
  *
- * A place of attention is one position of a block and holds the tokens up to that position; a state
+ * A slot of attention is one position of a block and holds the tokens up to that position; a state
  * is a whole block and holds all tokens so far. What a sequence reads besides its tokens makes them
- * other prefixes. A place of an encoder's output holds the input's name and the position.
+ * other prefixes. A slot of an encoder's output holds the input's name and the position.
  */
 export class KvDevice {
   readonly #groups: readonly CacheSpec[];
@@ -54,7 +54,7 @@ export class KvDevice {
    */
   resize(moves: readonly BlockMove[], numBlocks: readonly number[]): void {
     const size = this.#blockSize;
-    const next = this.#contents.map((places, group) => places.slice(0, numBlocks[group]! * size));
+    const next = this.#contents.map((slots, group) => slots.slice(0, numBlocks[group]! * size));
     for (const { group, from, to } of moves) {
       assert(to < numBlocks[group]!, `block ${to} of group ${group} is beyond the end`);
       for (let i = 0; i < size; i++) {
@@ -99,21 +99,21 @@ export class KvDevice {
   }
 
   #advance(before: Prefix | undefined, after: Prefix, group: number, block: BlockId): void {
-    const places = this.#contents[group]!;
+    const slots = this.#contents[group]!;
     const first = block * this.#blockSize;
-    assert(before === undefined || places[first] === before, "a state is of other tokens");
-    for (let i = 0; i < this.#blockSize; i++) places[first + i] = after;
+    assert(before === undefined || slots[first] === before, "a state is of other tokens");
+    for (let i = 0; i < this.#blockSize; i++) slots[first + i] = after;
   }
 
   #set(group: number, table: readonly BlockId[], position: number, content: Content): void {
-    this.#contents[group]![this.#place(group, table, position)] = content;
+    this.#contents[group]![this.#slot(group, table, position)] = content;
   }
 
   #get(group: number, table: readonly BlockId[], position: number): Content {
-    return this.#contents[group]![this.#place(group, table, position)] ?? NOTHING;
+    return this.#contents[group]![this.#slot(group, table, position)] ?? NOTHING;
   }
 
-  #place(group: number, table: readonly BlockId[], position: number): number {
+  #slot(group: number, table: readonly BlockId[], position: number): number {
     const id = table[Math.floor(position / this.#blockSize)];
     if (id === undefined || id === NO_BLOCK) {
       throw new Error(`position ${position} of group ${group} is gone`);

@@ -4,7 +4,7 @@ import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
 import { BlockRemap, type IdChange } from "./block_remap.ts";
 import { addMark, dropMark, dropReference, MARK, REFERENCE } from "./block_state.ts";
-import { type Demand, outOfBlocks, type Pool, type RoomQuery } from "./pool.ts";
+import { type BlockNeed, type Demand, outOfBlocks, type Pool } from "./pool.ts";
 
 /** The only list of the pool. */
 const FREE = 0;
@@ -103,7 +103,7 @@ export class BlockPool implements Pool {
     return id;
   }
 
-  countMissing({ demand, hits = [], numHeadroomSlabs = 0 }: RoomQuery): number {
+  countMissing({ demand, hits = [], numHeadroomSlabs = 0 }: BlockNeed): number {
     let numNeeded = numHeadroomSlabs;
     for (const count of demand) numNeeded += count;
     // An idle hit is no room any more once it is held.

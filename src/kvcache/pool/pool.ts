@@ -11,7 +11,7 @@ export function addDemands(a: Demand, b: Demand): Demand {
 }
 
 /** What is asked of a pool at once, all or nothing. */
-export interface RoomQuery {
+export interface BlockNeed {
   /** Blocks to take. */
   readonly demand: Demand;
   /** Cached blocks that will be held as well, each once: those that are idle are no room then. */
@@ -25,7 +25,7 @@ export interface RoomQuery {
  */
 export interface BlockSource {
   /** Slabs that a need lacks; 0 or less where it is met. */
-  countMissing(query: RoomQuery): number;
+  countMissing(need: BlockNeed): number;
   /**
    * Takes blocks for `sequence`, per group, each with one reference; {@link countMissing} says
    * whether there are as many.
@@ -69,7 +69,7 @@ export interface Pool extends BlockSource {
   /** Drops one reference from each block; `ids` begin with those that hold earlier positions. */
   release(ids: readonly BlockId[]): void;
   /** Slabs that a need lacks when all that is idle is evicted; 0 or less where it is met. */
-  countMissing(query: RoomQuery): number;
+  countMissing(need: BlockNeed): number;
   /** Slabs that so many blocks fill. */
   numSlabsFor(demand: Demand): number;
   /**

@@ -74,15 +74,15 @@ export class SlabGroups {
     return this.#slabs.isIdle(slab);
   }
 
-  /** Blocks that `group` can take without a slab of its own, once idle ones are evicted. */
-  numInUsed(group: number): number {
+  /** Blocks of slabs in use that `group` can take, once idle ones are evicted. */
+  numInUsedSlabs(group: number): number {
     return this.#numFreeInUsed[group]! + this.#numIdleInUsed[group]!;
   }
 
-  /** Fewest slabs each group can do with, given what it gets without one. */
-  countNeeded(demand: Demand, numInUsed: readonly number[]): number[] {
+  /** Fewest further slabs that each group can do with, given what it takes of those in use. */
+  countNeeded(demand: Demand, numInUsedSlabs: readonly number[]): number[] {
     return demand.map((count, group) =>
-      ceilDiv(Math.max(0, count - numInUsed[group]!), this.#perSlab[group]!)
+      ceilDiv(Math.max(0, count - numInUsedSlabs[group]!), this.#perSlab[group]!)
     );
   }
 

@@ -5,7 +5,7 @@ import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { BlockRemap, type IdChange } from "./block_remap.ts";
 import { addMark, dropMark, dropReference, MARK, REFERENCE } from "./block_state.ts";
 import { FreeStacks } from "./free_stacks.ts";
-import { type Demand, outOfBlocks, type Pool, type RoomQuery } from "./pool.ts";
+import { type BlockNeed, type Demand, outOfBlocks, type Pool } from "./pool.ts";
 import { checkSlabs, type SlabBlocks } from "./slab_audit.ts";
 import { SlabGroups } from "./slab_groups.ts";
 
@@ -83,8 +83,8 @@ export class SlabPool implements Pool {
     return demand.reduce((sum, count, group) => sum + ceilDiv(count, this.#perSlab[group]!), 0);
   }
 
-  countMissing({ demand, hits = [], numHeadroomSlabs = 0 }: RoomQuery): number {
-    const numInUsed = demand.map((_, group) => this.#slabs.numInUsed(group));
+  countMissing({ demand, hits = [], numHeadroomSlabs = 0 }: BlockNeed): number {
+    const numInUsedSlabs = demand.map((_, group) => this.#slabs.numInUsedSlabs(group));
     const held = new Set<number>();
     for (const id of hits) {
       if (!this.isIdle(id)) continue;
@@ -93,11 +93,11 @@ export class SlabPool implements Pool {
       // The hits keep their slab, and leave the rest of it to their group alone.
       if (this.#slabs.isIdle(slab) && !held.has(slab)) {
         held.add(slab);
-        numInUsed[group]! += this.#perSlab[group]!;
+        numInUsedSlabs[group]! += this.#perSlab[group]!;
       }
-      numInUsed[group]!--;
+      numInUsedSlabs[group]!--;
     }
-    const numNeeded = this.#slabs.countNeeded(demand, numInUsed).reduce((a, b) => a + b, 0);
+    const numNeeded = this.#slabs.countNeeded(demand, numInUsedSlabs).reduce((a, b) => a + b, 0);
     return numNeeded + numHeadroomSlabs + held.size - this.numFree - this.numIdle;
   }
 
@@ -136,8 +136,8 @@ export class SlabPool implements Pool {
   take(demand: Demand, sequence: SequenceId, evict: () => void = outOfBlocks): BlockId[][] {
     const numMissing = this.countMissing({ demand });
     if (numMissing > 0) throw new OutOfBlocksError(this.numSlabsFor(demand), this.numFree);
-    const numInUsed = demand.map((_, group) => this.#slabs.numInUsed(group));
-    const numNeeded = this.#slabs.countNeeded(demand, numInUsed);
+    const numInUsedSlabs = demand.map((_, group) => this.#slabs.numInUsedSlabs(group));
+    const numNeeded = this.#slabs.countNeeded(demand, numInUsedSlabs);
     // The only sequence fills slabs in use first, so that it can have every block of the pool.
     let numSpare = this.#slabs.isAlone(sequence) ? 0 : -numMissing;
     const taken = demand.map((count, group) => {

@@ -33,7 +33,8 @@ export function checkCache(cache: AuditedCache): void {
     const isInEntry = entries?.entryOf(id) !== undefined;
     const isCached = node !== undefined || isInEntry;
     if (isCached !== pool.isMarked(id)) {
-      throw new InvariantError(`block ${id} is marked and not in the tree`);
+      const what = isCached ? "cached and not marked" : "marked and not cached";
+      throw new InvariantError(`block ${id} is ${what}`);
     }
     if (node !== undefined && isInEntry) {
       throw new InvariantError(`block ${id} is an encoder's and in the tree`);

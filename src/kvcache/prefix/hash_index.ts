@@ -9,8 +9,8 @@ const END = -1;
  *     buckets   [ . , 4 , . , . ]      entries 4 and 0 fall into bucket 1
  *     next      4 -> 0 -> END
  *
- * Every operation but a resize is O(1) expected and allocates nothing; memory is 12 bytes per
- * entry.
+ * Every operation but `clear` and a resize is O(1) expected and allocates nothing; memory is 12
+ * bytes per entry.
  */
 export class HashIndex {
   /** Valid for entries in the table. */

@@ -41,44 +41,44 @@ export function longestHit(
   let numBlocks = path.length;
   for (let before = -1; before !== numBlocks;) {
     before = numBlocks;
-    groups.forEach((cache, group) => {
-      if (cache.kind === "full" || cache.kind === "encoder") return;
+    groups.forEach((spec, group) => {
+      if (spec.kind === "full" || spec.kind === "encoder") return;
       const isCached = (index: number) => columns.blockOf(path[index]!, group) !== NO_BLOCK;
       // Every length above a missing block that reads it is invalid, and what is read only moves
       // right; so the search goes on to its left.
       let missing: number | undefined;
-      while ((missing = lastMissing(cache, numBlocks, blockSize, isCached)) !== undefined) {
+      while ((missing = lastMissing(spec, numBlocks, blockSize, isCached)) !== undefined) {
         numBlocks = missing;
       }
     });
   }
   const nodes = path.slice(0, numBlocks);
-  const blocks = groups.map((cache, group) => blocksOfHit(cache, group, nodes, columns, blockSize));
+  const blocks = groups.map((spec, group) => blocksOfHit(spec, group, nodes, columns, blockSize));
   return { nodes, blocks, numKnown: path.length };
 }
 
 /** The last of the blocks that a hit of `numBlocks` needs and that is not cached. */
 function lastMissing(
-  cache: CacheSpec,
+  spec: CacheSpec,
   numBlocks: number,
   blockSize: number,
   isCached: (index: number) => boolean,
 ): number | undefined {
-  const { numSinkBlocks, start, end } = liveRange(cache, numBlocks * blockSize, blockSize);
+  const { numSinkBlocks, start, end } = liveRange(spec, numBlocks * blockSize, blockSize);
   for (let index = end - 1; index >= start; index--) if (!isCached(index)) return index;
   for (let index = numSinkBlocks - 1; index >= 0; index--) if (!isCached(index)) return index;
   return undefined;
 }
 
 function blocksOfHit(
-  cache: CacheSpec,
+  spec: CacheSpec,
   group: number,
   nodes: readonly NodeId[],
   columns: NodeBlocks,
   blockSize: number,
 ): BlockId[] {
-  if (cache.kind === "encoder") return [];
-  const { numSinkBlocks, start } = liveRange(cache, nodes.length * blockSize, blockSize);
+  if (spec.kind === "encoder") return [];
+  const { numSinkBlocks, start } = liveRange(spec, nodes.length * blockSize, blockSize);
   return nodes.map((node, index) =>
     index >= start || index < numSinkBlocks ? columns.blockOf(node, group) : NO_BLOCK
   );

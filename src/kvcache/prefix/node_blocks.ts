@@ -25,7 +25,7 @@ const NO_NODE = -1;
  * It exists where there are several groups, or one that does not keep every position. With one
  * group of full attention a node is its block. Nodes without a block stay while something hangs
  * below them, so their number is not bounded by that of the blocks, and columns grow. O(1) per
- * operation; about 13 bytes per node, 4 per node and group, and 4 per block.
+ * operation; 6 bytes per node, 4 per node and group, 4 per block, and the list of free ids.
  */
 export class NodeBlocks {
   /** Block of each node, by group. */

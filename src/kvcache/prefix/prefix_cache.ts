@@ -7,7 +7,7 @@ import type { BlockId, SequenceId } from "../../core/ids.ts";
 import type { EvictedPrefix } from "../../core/miss_report.ts";
 import { BlockPool } from "../pool/block_pool.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
-import type { BlockSource, Demand, Pool, RoomQuery } from "../pool/pool.ts";
+import type { BlockNeed, BlockSource, Demand, Pool } from "../pool/pool.ts";
 import { BlockKeyer } from "./block_key.ts";
 import { checkCache, checkPaths, type PathNodes } from "./cache_audit.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
@@ -55,8 +55,8 @@ const DEFAULT_NUM_TAIL_TOKENS = 512;
  * With several groups, or one that keeps less, a node has a block per group or a tombstone ({@link
  * NodeBlocks}), and {@link groupNodes} is where these come and go.
  *
- * The policy has the idle blocks in order, all groups on one clock. Free blocks are handed out
- * before any is evicted. Every operation costs O(blocks passed).
+ * The policy has the idle blocks of all groups in one order. Free blocks are handed out before any
+ * is evicted. Every operation costs O(blocks passed).
  */
 export class PrefixCache implements BlockSource {
   /** Token positions per block. */
@@ -226,8 +226,8 @@ export class PrefixCache implements BlockSource {
     return this.#forceMiss ? undefined : this.entries?.find(name);
   }
 
-  countMissing(query: RoomQuery): number {
-    return this.#pool.countMissing(query);
+  countMissing(need: BlockNeed): number {
+    return this.#pool.countMissing(need);
   }
 
   /** @throws {OutOfBlocksError} when there are not as many. Nothing has changed. */

@@ -82,8 +82,8 @@ export function viewTree(tree: RadixTree, options: ViewOptions): TreeView {
   const viewIndices = new Map(chosen.map((run, index) => [run, index]));
   const scopes = new Map<string, number>();
   const shown: TreeRun[] = [];
-  for (const at of chosen) {
-    const { parent, first, last, numBlocks } = runs[at]!;
+  for (const index of chosen) {
+    const { parent, first, last, numBlocks } = runs[index]!;
     const scope = parent === NONE
       ? numberOf(scopes, tree.scopeOfRoot(rootOf(tree.parents[first]!)))
       : shown[viewIndices.get(parent)!]!.scope;
@@ -158,9 +158,9 @@ function preorder({ parents, numNodes }: RadixTree): Int32Array {
     } else if (parent !== ABSENT) open.push(node);
   }
   const order = new Int32Array(numNodes);
-  for (let at = 0; open.length > 0; at++) {
+  for (let i = 0; open.length > 0; i++) {
     const node = open.pop()!;
-    order[at] = node;
+    order[i] = node;
     for (let child = first[node]!; child !== NONE; child = next[child]!) open.push(child);
   }
   return order;

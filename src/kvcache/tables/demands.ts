@@ -22,11 +22,11 @@ export function admissionDemand(
   numCached: number,
   grain: StepGrain,
 ): Demand {
-  return groups.map((cache) => {
-    const most = maxLiveBlocks(cache, numTokens, grain);
-    if (cache.kind === "state" || cache.kind === "encoder") return most;
+  return groups.map((spec) => {
+    const most = maxLiveBlocks(spec, numTokens, grain);
+    if (spec.kind === "state" || spec.kind === "encoder") return most;
     const numNew = ceilDiv(numTokens, grain.blockSize) - numCached / grain.blockSize;
-    const numShared = numLiveBlocks(liveRange(cache, numCached, grain.blockSize));
+    const numShared = numLiveBlocks(liveRange(spec, numCached, grain.blockSize));
     return Math.max(0, Math.min(numNew, most - numShared));
   });
 }
@@ -42,12 +42,12 @@ export function swapInDemand(
   { numComputed, numFound }: { readonly numComputed: number; readonly numFound: number },
   grain: StepGrain,
 ): Demand {
-  return groups.map((cache) => {
-    const most = maxLiveBlocks(cache, numTokens, grain);
-    if (cache.kind === "state" || cache.kind === "encoder") return most;
+  return groups.map((spec) => {
+    const most = maxLiveBlocks(spec, numTokens, grain);
+    if (spec.kind === "state" || spec.kind === "encoder") return most;
     const numEntries = ceilDiv(numTokens, grain.blockSize);
-    if (cache.kind === "full") return numEntries - numFound;
-    const range = liveRange(cache, numComputed, grain.blockSize);
+    if (spec.kind === "full") return numEntries - numFound;
+    const range = liveRange(spec, numComputed, grain.blockSize);
     const numLive = numLiveBlocks(range);
     return numLive + Math.max(0, Math.min(numEntries - range.end, most - numLive));
   });

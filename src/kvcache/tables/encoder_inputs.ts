@@ -54,10 +54,10 @@ export function planInputs(inputs: readonly EncoderInput[], context: InputPlanCo
   const planned: PlannedInput[] = [];
   const demand = groups.map(() => 0);
   for (const input of latestOfEach(inputs)) {
-    groups.forEach((cache, group) => {
-      if (cache.kind !== "encoder") return;
+    groups.forEach((spec, group) => {
+      if (spec.kind !== "encoder") return;
       const numBlocks = ceilDiv(input.numTokens, blockSize);
-      const isPassed = cache.lifetime === "placeholders" && input.placeholderEnd <= numCachedTokens;
+      const isPassed = spec.lifetime === "placeholders" && input.placeholderEnd <= numCachedTokens;
       const entry = isPassed ? undefined : find({ group, scope, key: input.key });
       planned.push({ input, group, entry, numBlocks, isPassed });
       if (!isPassed && entry === undefined) demand[group]! += numBlocks;

@@ -38,14 +38,14 @@ export function planFork(
   const hasPartialBlock = numShared % blockSize > 0;
   const shared: (readonly BlockId[])[] = [];
   const copied: (BlockId | undefined)[] = [];
-  for (const [group, cache] of groups.entries()) {
+  for (const [group, spec] of groups.entries()) {
     const table = source.tables[group]!;
-    if (cache.kind === "state") {
+    if (spec.kind === "state") {
       if (numShared > 0 && source.numComputedTokens !== numShared) return undefined;
       shared.push([]);
       copied.push(numShared > 0 ? table[0] : undefined);
     } else {
-      const whole = wholeBlocks(cache, table, { numShared, numBlocks, blockSize });
+      const whole = wholeBlocks(spec, table, { numShared, numBlocks, blockSize });
       const last = hasPartialBlock ? table[numBlocks] : undefined;
       if (whole === undefined || last === NO_BLOCK) return undefined;
       shared.push(whole);
@@ -58,13 +58,13 @@ export function planFork(
 
 /** The shared part of a table; undefined if a block of it is dead that the fork reads. */
 function wholeBlocks(
-  cache: CacheSpec,
+  spec: CacheSpec,
   table: readonly BlockId[],
   { numShared, numBlocks, blockSize }: { numShared: number; numBlocks: number; blockSize: number },
 ): readonly BlockId[] | undefined {
   const whole = table.slice(0, numBlocks);
-  if (cache.kind === "full") return whole;
-  const range = liveRange(cache, numShared, blockSize);
+  if (spec.kind === "full") return whole;
+  const range = liveRange(spec, numShared, blockSize);
   const read = whole.map((id, index) => isInRange(range, index) ? id : NO_BLOCK);
   const isDead = read.some((id, index) => id === NO_BLOCK && isInRange(range, index));
   return isDead ? undefined : read;

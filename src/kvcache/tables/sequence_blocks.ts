@@ -28,8 +28,13 @@ export class SequenceBlocks {
   readonly inputs: SequenceInputs | undefined;
   /** Per group, the first entry behind the sinks that is not dead. */
   readonly #firstLive: number[];
-  /** The latest tables by the ids of each group, and of which tables they are. */
-  #named: { readonly of: BlockTables; readonly tables: BlockTables } = { of: [], tables: [] };
+  /**
+   * Tables by the pool's ids, as of the latest {@link tablesOf}, and the same by each group's ids.
+   */
+  #inGroups: { readonly tables: BlockTables; readonly named: BlockTables } = {
+    tables: [],
+    named: [],
+  };
 
   /** One reference to each block in `tables` is the sequence's. */
   constructor(
@@ -74,9 +79,9 @@ export class SequenceBlocks {
    * flight. O(blocks taken), and O(table) where there are any.
    */
   takeDead(groups: readonly CacheSpec[], blockSize: number): BlockId[][] {
-    return groups.map((cache, group) => {
-      if (!isWindow(cache)) return [];
-      const { numSinkBlocks, start } = liveRange(cache, this.numComputedTokens, blockSize);
+    return groups.map((spec, group) => {
+      if (!isWindow(spec)) return [];
+      const { numSinkBlocks, start } = liveRange(spec, this.numComputedTokens, blockSize);
       const first = Math.max(numSinkBlocks, this.#firstLive[group]!);
       if (start <= first) return [];
       this.#firstLive[group] = start;
@@ -91,14 +96,14 @@ export class SequenceBlocks {
 
   /** The tables by the ids of each group; the same lists as long as tables do not change. */
   tablesOf(pool: Pool): BlockTables {
-    if (this.#named.of === this.tables) return this.#named.tables;
-    const { of, tables: before } = this.#named;
-    const tables = this.tables.map((table, group) => {
-      if (of[group] === table) return before[group]!;
+    const latest = this.#inGroups;
+    if (latest.tables === this.tables) return latest.named;
+    const named = this.tables.map((table, group) => {
+      if (latest.tables[group] === table) return latest.named[group]!;
       return table.map((id) => id === NO_BLOCK ? id : pool.idInGroup(id, group));
     });
-    this.#named = { of: this.tables, tables };
-    return tables;
+    this.#inGroups = { tables: this.tables, named };
+    return named;
   }
 
   /** Follows its blocks to their new ids. */

@@ -166,7 +166,7 @@ export class SequenceInputs {
 
 /** Keys and values are read as long as the sequence goes on. */
 function readUntil({ group, input }: PlannedInput, groups: readonly CacheSpec[]): number {
-  const cache = groups[group]!;
-  const isPassing = cache.kind === "encoder" && cache.lifetime === "placeholders";
+  const spec = groups[group]!;
+  const isPassing = spec.kind === "encoder" && spec.lifetime === "placeholders";
   return isPassing ? input.placeholderEnd : Infinity;
 }

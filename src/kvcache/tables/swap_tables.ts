@@ -25,11 +25,11 @@ export function swapContents(
   { groups, blockSize, pool, cache }: SwapContext,
 ): SwapContents {
   const numSkipped = cache?.canHit ? numHeldByOthers(tables, cache) : 0;
-  const entries = groups.map((cacheKind, group): TableEntry[] => {
+  const entries = groups.map((spec, group): TableEntry[] => {
     const named = (id: BlockId, index: number) => ({ index, block: pool.idInGroup(id, group) });
     const table = tables[group]!;
-    if (cacheKind.kind === "state") return table.map(named);
-    const range = liveRange(cacheKind, numTokens, blockSize);
+    if (spec.kind === "state") return table.map(named);
+    const range = liveRange(spec, numTokens, blockSize);
     return table.slice(0, ceilDiv(numTokens, blockSize)).map(named)
       .filter(({ index }) => index >= numSkipped && isInRange(range, index));
   });
@@ -65,11 +65,11 @@ export function swappedInTables(
     readonly blockSize: number;
   },
 ): BlockTables {
-  return groups.map((cache, group) => {
+  return groups.map((spec, group) => {
     const blocks = taken[group]!;
-    if (cache.kind === "state" || cache.kind === "encoder") return blocks;
-    if (cache.kind === "full") return [...found[group]!, ...blocks];
-    const range = liveRange(cache, numComputed, blockSize);
+    if (spec.kind === "state" || spec.kind === "encoder") return blocks;
+    if (spec.kind === "full") return [...found[group]!, ...blocks];
+    const range = liveRange(spec, numComputed, blockSize);
     let numUsed = 0;
     const table = Array.from(
       { length: range.end },

@@ -62,11 +62,11 @@ export class WindowTails {
   /** Makes blocks of windows findable at a node where none are and a tail needs them. */
   offer({ node, index, tables, caching }: FullBlock): void {
     const { groups, columns, groupNodes } = this.#cache;
-    groups.forEach((cache, group) => {
-      if (!isWindow(cache) || columns!.blockOf(node, group) !== NO_BLOCK) return;
+    groups.forEach((spec, group) => {
+      if (!isWindow(spec) || columns!.blockOf(node, group) !== NO_BLOCK) return;
       const id = tables[group]![index];
       if (id === undefined || id === NO_BLOCK) return;
-      if (!isInRange(this.#movingTail(cache), index) && !this.#isKept(cache, index)) return;
+      if (!isInRange(this.#movingTail(spec), index) && !this.#isKept(spec, index)) return;
       groupNodes!.setBlock({ node, group, id }, caching);
       this.#moving[group]!.set(index, id);
     });
@@ -79,15 +79,15 @@ export class WindowTails {
    * @param path the nodes of the path.
    */
   dropPassed(path: readonly NodeId[]): void {
-    this.#cache.groups.forEach((cache, group) => {
-      if (!isWindow(cache)) return;
-      const tail = this.#movingTail(cache);
+    this.#cache.groups.forEach((spec, group) => {
+      if (!isWindow(spec)) return;
+      const tail = this.#movingTail(spec);
       const moving = this.#moving[group]!;
       for (const [index, id] of moving) {
         if (index >= tail.start) break;
         moving.delete(index);
         const node = path[index];
-        if (node === undefined || isInRange(tail, index) || this.#isKept(cache, index)) continue;
+        if (node === undefined || isInRange(tail, index) || this.#isKept(spec, index)) continue;
         this.#cache.groupNodes!.dropIdle({ node, group, id });
       }
     });
@@ -101,16 +101,16 @@ export class WindowTails {
     }
   }
 
-  #movingTail(cache: CacheSpec): LiveRange {
-    return this.#tailAt(cache, this.#numFull * this.#cache.blockSize);
+  #movingTail(spec: CacheSpec): LiveRange {
+    return this.#tailAt(spec, this.#numFull * this.#cache.blockSize);
   }
 
-  #isKept(cache: CacheSpec, index: number): boolean {
-    return this.#keep.some((numTokens) => isInRange(this.#tailAt(cache, numTokens), index));
+  #isKept(spec: CacheSpec, index: number): boolean {
+    return this.#keep.some((numTokens) => isInRange(this.#tailAt(spec, numTokens), index));
   }
 
   /** What a hit of `numTokens`, a block boundary, needs. */
-  #tailAt(cache: CacheSpec, numTokens: number): LiveRange {
-    return liveRange(cache, numTokens, this.#cache.blockSize);
+  #tailAt(spec: CacheSpec, numTokens: number): LiveRange {
+    return liveRange(spec, numTokens, this.#cache.blockSize);
   }
 }
