@@ -11,8 +11,8 @@ export interface PagedContext {
 
 /**
  * What splits hand to their combination, several in one memory: `partials` f32 [M, D], attention
- * that is not yet divided by the sum of its weights, and `stats` f32 [M, 2], the largest score, which
- * weights are relative to, and their sum.
+ * that is not yet divided by the sum of its weights, and `stats` f32 [M, 2], the largest score,
+ * which weights are relative to, and their sum.
  */
 export interface Splits {
   readonly partials: Float32Array;
@@ -68,8 +68,8 @@ export function loadVectors(
 }
 
 /**
- * The definition: softmax in two passes over these rows of the vectors, at least one and none twice,
- * as the `m`th of some splits.
+ * The definition: softmax in two passes over these rows of the vectors, at least one and none
+ * twice, as the `m`th of some splits.
  */
 export function attendTo(
   query: Float32Array,

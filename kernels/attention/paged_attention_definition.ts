@@ -156,8 +156,8 @@ export function combineAllSplits(
 }
 
 /**
- * The attention of a context, f32 [D], from that of its splits `[begin, end)`, in the order of their
- * positions; at least one. A `sink` is the score of what takes weight and has no value.
+ * The attention of a context, f32 [D], from that of its splits `[begin, end)`, in the order of
+ * their positions; at least one. A `sink` is the score of what takes weight and has no value.
  */
 function combineSplits(
   { partials, stats }: Splits,
