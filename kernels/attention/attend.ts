@@ -9,12 +9,14 @@ export interface PagedContext {
   readonly table: number;
 }
 
-/** The attention of one query row, not yet divided by `total`, the sum of its weights. */
-export interface Attended {
-  readonly output: Float32Array;
-  /** The largest score; weights are relative to it. */
-  readonly max: number;
-  readonly total: number;
+/**
+ * What splits hand to their combination, several in one memory: `partials` f32 [M, D], attention
+ * that is not yet divided by the sum of its weights, and `stats` f32 [M, 2], the largest score,
+ * which weights are relative to, and their sum.
+ */
+export interface Splits {
+  readonly partials: Float32Array;
+  readonly stats: Float32Array;
 }
 
 /** How scores come of queries and keys. */
@@ -36,10 +38,14 @@ export function queryOf(
   return qkv.f32.subarray(first, first + D);
 }
 
-/** K and V of one KV head at some positions, f32 [positions, D] each, decoded. */
+/**
+ * K and V of one KV head at some positions, f32 [positions, D] each, decoded, and room for a score
+ * of each.
+ */
 export interface HeadVectors {
   readonly keys: Float32Array;
   readonly values: Float32Array;
+  readonly scores: Float32Array;
 }
 
 /** Reads K and V of a head at these positions, each once for all queries that attend to it. */
@@ -55,43 +61,50 @@ export function loadVectors(
   for (let i = 0; i < positions.length; i++) {
     const p = positions[i]!;
     const slot = tableEntry(words, table, Math.floor(p / BLOCK_SIZE)) * BLOCK_SIZE + p % BLOCK_SIZE;
-    loadKv(kv, { slot, which: 0, head }, shape, keys.subarray(i * D, (i + 1) * D));
-    loadKv(kv, { slot, which: 1, head }, shape, values.subarray(i * D, (i + 1) * D));
+    loadKv(kv, { slot, which: 0, head }, shape, keys, i * D);
+    loadKv(kv, { slot, which: 1, head }, shape, values, i * D);
   }
-  return { keys, values };
+  return { keys, values, scores: new Float32Array(positions.length) };
 }
 
-/** The definition: softmax in two passes over these rows of the vectors, at least one. */
+/**
+ * The definition: softmax in two passes over these rows of the vectors, at least one and none
+ * twice, as the `m`th of some splits.
+ */
 export function attendTo(
   query: Float32Array,
-  { keys, values }: HeadVectors,
+  vectors: HeadVectors,
   rows: Int32Array,
   scoring: Scoring,
-): Attended {
+  { partials, stats }: Splits,
+  m: number,
+): void {
   const D = query.length;
-  const scores = scoresOf(query, keys, rows, scoring);
+  const { values, scores } = vectors;
+  score(query, vectors, rows, scoring);
   let max = -Infinity;
-  for (let i = 0; i < scores.length; i++) max = Math.max(max, scores[i]!);
-  const output = new Float32Array(D);
+  for (let i = 0; i < rows.length; i++) max = Math.max(max, scores[i]!);
+  const at = m * D;
+  for (let d = 0; d < D; d++) partials[at + d] = 0;
   let total = 0;
   for (let i = 0; i < rows.length; i++) {
     const weight = Math.exp(scores[i]! - max);
     const first = rows[i]! * D;
     total += weight;
-    for (let d = 0; d < D; d++) output[d]! += weight * values[first + d]!;
+    for (let d = 0; d < D; d++) partials[at + d]! += weight * values[first + d]!;
   }
-  return { output, max, total };
+  stats[2 * m] = max;
+  stats[2 * m + 1] = total;
 }
 
-/** Scores of a query, of four keys at a time: a CPU's pipeline overlaps their sums. */
-function scoresOf(
+/** Scores a query with these rows, four at a time: a CPU's pipeline overlaps their sums. */
+function score(
   query: Float32Array,
-  keys: Float32Array,
+  { keys, scores }: HeadVectors,
   rows: Int32Array,
   scoring: Scoring,
-): Float32Array {
+): void {
   const D = query.length;
-  const scores = new Float32Array(rows.length);
   const last = rows.length - 1;
   for (let i = 0; i <= last; i += 4) {
     const ka = rows[i]! * D;
@@ -106,13 +119,12 @@ function scoresOf(
       c += q * keys[kc + d]!;
       e += q * keys[kd + d]!;
     }
-    // What lies past the end of the scores is not kept.
+    // Nobody reads what lies past the last row's.
     scores[i] = scoreOf(a, scoring);
     scores[i + 1] = scoreOf(b, scoring);
     scores[i + 2] = scoreOf(c, scoring);
     scores[i + 3] = scoreOf(e, scoring);
   }
-  return scores;
 }
 
 function scoreOf(product: number, { SCALE, SOFT_CAP }: Scoring): number {

@@ -1,6 +1,6 @@
 import { numSplitsOf, splitBegin, splitRange } from "../../src/core/read_span.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
-import { type Attended, attendTo, loadVectors, queryOf, type Scoring } from "./attend.ts";
+import { attendTo, loadVectors, queryOf, type Scoring, type Splits } from "./attend.ts";
 import { type AttentionLayer, qkvHeads } from "../kv/attention_layer.ts";
 import {
   type KvPlace,
@@ -108,8 +108,9 @@ export function attendDecodes(
   { step, qkv, kv, partials, stats }: Buffers,
   shape: AttentionShape,
 ): void {
-  const { H, G, D, SPLIT_LEN, GROUP } = shape;
+  const { H, G, SPLIT_LEN, GROUP } = shape;
   const words = step!.u32;
+  const results = { partials: partials!.f32, stats: stats!.f32 };
   for (let s = 0; s < words[STEP.numDecodes]!; s++) {
     const seq = seqWord(words, s, GROUP);
     const contextLen = words[seq + SEQ.contextLen]!;
@@ -126,10 +127,7 @@ export function attendDecodes(
         for (let h = head * H / G; h < (head + 1) * H / G; h++) {
           const query = queryOf(qkv!, words[seq + SEQ.firstRow]!, h, shape);
           const at = words[seq + SEQ.firstSplit]! * H + h * numSplits + split;
-          const { output, max, total } = attendTo(query, vectors, rows, shape);
-          partials!.f32.set(output, at * D);
-          stats!.f32[at * 2] = max;
-          stats!.f32[at * 2 + 1] = total;
+          attendTo(query, vectors, rows, shape, results, at);
         }
       }
     }
@@ -143,39 +141,45 @@ export function combineAllSplits(
 ): void {
   const { H, D, SPLIT_LEN, GROUP, HAS_SINKS } = shape;
   const words = step!.u32;
+  const splits = { partials: partials!.f32, stats: stats!.f32 };
   for (let s = 0; s < words[STEP.numDecodes]!; s++) {
     const seq = seqWord(words, s, GROUP);
     const contextLen = words[seq + SEQ.contextLen]!;
     const count = numSplitsOf(splitRange(spanOf(shape), contextLen, SPLIT_LEN));
     for (let h = 0; h < H; h++) {
       const first = words[seq + SEQ.firstSplit]! * H + h * count;
-      const splits = Array.from({ length: count }, (_, m): Attended => {
-        const [max, total] = stats!.f32.subarray((first + m) * 2);
-        const output = partials!.f32.subarray((first + m) * D, (first + m + 1) * D);
-        return { output, max: max!, total: total! };
-      });
       const sink = HAS_SINKS ? sinks!.f32[h]! : undefined;
-      out!.f32.set(combineSplits(splits, sink), (words[seq + SEQ.firstRow]! * H + h) * D);
+      const at = (words[seq + SEQ.firstRow]! * H + h) * D;
+      combineSplits(splits, [first, first + count], sink, out!.f32.subarray(at, at + D));
     }
   }
 }
 
 /**
- * The attention of a context from that of its splits, in the order of their positions; at least
- * one. A `sink` is the score of what takes weight and has no value.
+ * The attention of a context, f32 [D], from that of its splits `[begin, end)`, in the order of
+ * their positions; at least one. A `sink` is the score of what takes weight and has no value.
  */
-function combineSplits(splits: readonly Attended[], sink: number | undefined): Float32Array {
-  const max = Math.max(...splits.map((split) => split.max), sink ?? -Infinity);
-  const weights = splits.map((split) => Math.exp(split.max - max));
-  const ofSink = sink === undefined ? 0 : Math.exp(sink - max);
-  const total = splits.reduce((sum, split, m) => sum + split.total * weights[m]!, ofSink);
-  const output = new Float32Array(splits[0]!.output.length);
-  for (let d = 0; d < output.length; d++) {
-    let sum = 0;
-    for (let m = 0; m < splits.length; m++) sum += splits[m]!.output[d]! * weights[m]!;
-    output[d] = sum / total;
+function combineSplits(
+  { partials, stats }: Splits,
+  [begin, end]: readonly [number, number],
+  sink: number | undefined,
+  out: Float32Array,
+): void {
+  const D = out.length;
+  let max = sink ?? -Infinity;
+  for (let m = begin; m < end; m++) max = Math.max(max, stats[2 * m]!);
+  let total = sink === undefined ? 0 : Math.exp(sink - max);
+  const weights: number[] = [];
+  for (let m = begin; m < end; m++) {
+    const weight = Math.exp(stats[2 * m]! - max);
+    weights.push(weight);
+    total += stats[2 * m + 1]! * weight;
   }
-  return output;
+  for (let d = 0; d < D; d++) {
+    let sum = 0;
+    for (let m = begin; m < end; m++) sum += partials[m * D + d]! * weights[m - begin]!;
+    out[d] = sum / total;
+  }
 }
 
 /**
@@ -195,18 +199,19 @@ export function attendTiles({ step, qkv, kv, out, sinks }: Buffers, shape: Atten
     const runs = Array.from({ length: numRows }, (_, i) => splitsRead(shape, position + i));
     const { positions, rowsOf } = unionOf(runs.flat(), position + numRows);
     const splits = runs.map((ofRow) => ofRow.map(rowsOf));
+    const most = Math.max(...splits.map(({ length }) => length));
+    // As the buffers between the two keep them.
+    const own = { partials: new Float32Array(most * D), stats: new Float32Array(most * 2) };
     for (let head = 0; head < G; head++) {
       const vectors = loadVectors(context, head, positions, shape);
       for (let h = head * H / G; h < (head + 1) * H / G; h++) {
         const sink = HAS_SINKS ? sinks!.f32[h]! : undefined;
-        for (const [i, ofRow] of splits.entries()) {
+        for (let i = 0; i < numRows; i++) {
           const query = queryOf(qkv!, firstRow + i, h, shape);
-          const attended = ofRow.map((rows) => {
-            const { output, max, total } = attendTo(query, vectors, rows, shape);
-            // As the buffer between the two keeps them.
-            return { output, max: Math.fround(max), total: Math.fround(total) };
-          });
-          out!.f32.set(combineSplits(attended, sink), ((firstRow + i) * H + h) * D);
+          const ofRow = splits[i]!;
+          for (let m = 0; m < ofRow.length; m++) attendTo(query, vectors, ofRow[m]!, shape, own, m);
+          const at = ((firstRow + i) * H + h) * D;
+          combineSplits(own, [0, ofRow.length], sink, out!.f32.subarray(at, at + D));
         }
       }
     }

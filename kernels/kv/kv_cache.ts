@@ -124,15 +124,23 @@ export function kvVectorWords({ D, KV_DTYPE }: Pick<KvShape, "D" | "KV_DTYPE">):
   return vectorBytes(D, KV_DTYPE) / 4;
 }
 
-/** Reads a vector's D elements into `values`. */
-export function loadKv(kv: HostBuffer, at: KvVector, shape: KvShape, values: Float32Array): void {
+/** Reads a vector's D elements into `values`, from its element `to` on. */
+export function loadKv(
+  kv: HostBuffer,
+  at: KvVector,
+  shape: KvShape,
+  values: Float32Array,
+  to = 0,
+): void {
   const { D, KV_DTYPE } = shape;
   const { first, end, scale } = kvWords(at, shape);
-  if (KV_DTYPE === "f32") values.set(kv.f32.subarray(first, end));
-  else if (KV_DTYPE === "f16") {
-    for (let d = 0; d < D; d++) values[d] = f16BitsToF32(kv.u16[2 * first + d]!);
+  if (KV_DTYPE === "f32") {
+    for (let d = 0; d < D; d++) values[to + d] = kv.f32[first + d]!;
+  } else if (KV_DTYPE === "f16") {
+    for (let d = 0; d < D; d++) values[to + d] = f16BitsToF32(kv.u16[2 * first + d]!);
   } else {
-    decodeVector(kv.u8.subarray(4 * first, 4 * end), KV_DTYPE, kv.f32[scale]!, values);
+    const bytes = kv.u8.subarray(4 * first, 4 * end);
+    decodeVector(bytes, KV_DTYPE, kv.f32[scale]!, values.subarray(to, to + D));
   }
 }
 

@@ -29,17 +29,19 @@ export function storeKeyAndValue(
   const rounded = (x: number) => KV_DTYPE === "f16" ? f16BitsToF32(f32ToF16Bits(x)) : x;
   const isBad = (x: number) =>
     isTransformed ? !(Math.abs(x) < MAX_TRANSFORMED) : !Number.isFinite(rounded(x));
-  const all = [...key, ...value];
   const tooLarge: number[] = [];
   if (isQuantizedKv(KV_DTYPE)) {
-    if (all.some(isBad)) key.fill(NaN);
-    if (value.some(isBad)) value.fill(0);
+    const isValueBad = value.some(isBad);
+    if (isValueBad || key.some(isBad)) key.fill(NaN);
+    if (isValueBad) value.fill(0);
   } else {
     for (let d = 0; d < key.length; d++) {
-      const bad = [key[d]!, value[d]!].filter(isBad);
-      if (bad.some((x) => !Number.isNaN(x))) tooLarge.push(d);
-      if (bad.length > 0) key[d] = NaN;
-      if (isBad(value[d]!)) value[d] = 0;
+      const [isKeyBad, isValueBad] = [isBad(key[d]!), isBad(value[d]!)];
+      if (!isKeyBad && !isValueBad) continue;
+      const isLarge = (isBad: boolean, x: number) => isBad && !Number.isNaN(x);
+      if (isLarge(isKeyBad, key[d]!) || isLarge(isValueBad, value[d]!)) tooLarge.push(d);
+      key[d] = NaN;
+      if (isValueBad) value[d] = 0;
     }
   }
   if (isTransformed) [key, value].forEach(hadamard);

@@ -55,7 +55,9 @@ export function normalizeRow(
   eps: number,
   to: Float32Array,
 ): void {
-  const scale = 1 / Math.sqrt(from.reduce((sum, v) => sum + v * v, 0) / from.length + eps);
+  let sum = 0;
+  for (let e = 0; e < from.length; e++) sum += from[e]! * from[e]!;
+  const scale = 1 / Math.sqrt(sum / from.length + eps);
   for (let e = 0; e < from.length; e++) to[e] = from[e]! * scale * weight[e]!;
 }
 

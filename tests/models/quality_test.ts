@@ -26,14 +26,34 @@ Deno.test("perplexity() is the inverse of the geometric mean probability", () =>
   assertAlmostEquals(perplexity([scores(0.5, 0.5), scores(0.125)]), 2 ** (5 / 3), 1e-12);
 });
 
-async function checkPlain(device: Device): Promise<void> {
-  const scorer = await Scorer.create(device, { kvCacheDtype: "f32" });
-  assertAlmostEquals(await storyPerplexity(scorer), STORY_PERPLEXITY, 1e-4);
+const STORIES = evaluationStories();
+
+async function storyLogits(scorer: Scorer): Promise<Float32Array[][]> {
+  const logits: Float32Array[][] = [];
+  for (const story of STORIES) logits.push(await scorer.logits(story));
+  return logits;
 }
 
-gpuTest("the stories have the perplexity stated: WebGPU", checkPlain);
-Deno.test("the stories have the perplexity stated: reference device", () =>
-  checkPlain(new ReferenceDevice()));
+function perplexityOf(logits: readonly Float32Array[][]): number {
+  return perplexity(STORIES.map((story, i) => scoresOf(logits[i]!, story)));
+}
+
+/** A scorer with K and V in f32, and its logits of the stories, once for all tests that ask. */
+let exact: Promise<{ scorer: Scorer; logits: Float32Array[][] }> | undefined;
+
+async function makeExact(gpu: Device) {
+  const scorer = await Scorer.create(gpu, { kvCacheDtype: "f32" });
+  return { scorer, logits: await storyLogits(scorer) };
+}
+
+gpuTest("the stories have the perplexity stated: WebGPU", async (gpu) => {
+  const { logits } = await (exact ??= makeExact(gpu));
+  assertAlmostEquals(perplexityOf(logits), STORY_PERPLEXITY, 1e-4);
+});
+Deno.test("the stories have the perplexity stated: reference device", async () => {
+  const scorer = await Scorer.create(new ReferenceDevice(), { kvCacheDtype: "f32" });
+  assertAlmostEquals(await storyPerplexity(scorer), STORY_PERPLEXITY, 1e-4);
+});
 
 /** What a KV dtype may cost. */
 interface Bounds {
@@ -57,28 +77,17 @@ const BOUNDS: readonly (readonly [config: Partial<EngineConfig>, bounds: Bounds]
   ],
 ];
 
-const STORIES = evaluationStories();
-/** Logits of the stories, K and V in f32. */
-let exact: Float32Array[][] | undefined;
-
-async function storyLogits(gpu: Device, config: Partial<EngineConfig>): Promise<Float32Array[][]> {
-  const scorer = await Scorer.create(gpu, config);
-  const logits: Float32Array[][] = [];
-  for (const story of STORIES) logits.push(await scorer.logits(story));
-  return logits;
-}
-
 for (const [config, held] of BOUNDS) {
   gpuTest(`KV in ${Object.values(config).join(", ")} keeps the model's quality`, async (gpu) => {
-    exact ??= await storyLogits(gpu, { kvCacheDtype: "f32" });
-    const logits = await storyLogits(gpu, config);
-    const scores = STORIES.map((story, i) => scoresOf(logits[i]!, story));
-    const grown = perplexity(scores) / STORY_PERPLEXITY - 1;
+    const plain = await (exact ??= makeExact(gpu));
+    const scorer = await Scorer.create(gpu, config);
+    const logits = await storyLogits(scorer);
+    const grown = perplexityOf(logits) / STORY_PERPLEXITY - 1;
     assert(Math.abs(grown) < held.growth, `perplexity grew by ${grown}`);
-    const apart = divergence(exact.flat(), logits.flat());
+    const apart = divergence(plain.logits.flat(), logits.flat());
     assert(apart < held.divergence, `${apart} nats per token from f32`);
     assert(apart > 1e-9, "nothing was rounded");
-    const share = await goldenAgreement(await Scorer.create(gpu, config));
+    const share = await goldenAgreement(scorer);
     assert(share >= held.agreement, `${share} of the golden ids stayed`);
   });
 }
@@ -98,7 +107,7 @@ Deno.test("KV of each dtype gives the perplexity it should on the reference devi
 });
 
 gpuTest("golden greedy ids are the likeliest after the golden tokens before them", async (gpu) => {
-  const scorer = await Scorer.create(gpu, { kvCacheDtype: "f32" });
+  const { scorer } = await (exact ??= makeExact(gpu));
   assertEquals(await goldenAgreement(scorer), 1);
   const [one, other] = [await scorer.score([1, 2, 3, 4]), await scorer.score([1, 2, 9, 4])];
   assertEquals(one.logprobs[0], other.logprobs[0]);

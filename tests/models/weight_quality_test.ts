@@ -95,12 +95,13 @@ Deno.test({
   async fn() {
     const device = await WebGpuDevice.open() ?? new ReferenceDevice();
     const plain = await logitsOf(await Scorer.create(device, {}));
+    const plainPerplexity = perplexityOf(plain);
     const apart = new Map<string, number>();
     for (const { flags, recall: [least, count], ...held } of FORMATS) {
       const words = flags.join(" ");
       const scorer = await Scorer.create(device, choiceOf(flags));
       const logits = await logitsOf(scorer);
-      const grown = perplexityOf(logits) / perplexityOf(plain) - 1;
+      const grown = perplexityOf(logits) / plainPerplexity - 1;
       assert(grown <= held.growth, `${words}: perplexity grew by ${grown}`);
       const nats = divergence(plain.flat(), logits.flat());
       assert(nats <= held.divergence, `${words}: ${nats} nats per token`);
