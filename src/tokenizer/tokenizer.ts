@@ -152,7 +152,7 @@ export class Tokenizer implements TokenTable {
   #longestToken(ids: readonly number[]): number {
     let longest = 1;
     for (const id of ids) {
-      // A unit of a token's name stands for one of its text at most, so few tokens are decoded here.
+      // A unit of a token's name stands for one of its text at most: few are decoded here.
       const name = this.#added.get(id)?.content ?? this.#library.id_to_token(id) ?? "";
       if (name.length <= longest) continue;
       longest = Math.max(longest, decodeUtf8(this.#computeBytes(id)).length);
