@@ -182,7 +182,5 @@ export function zeroStats(): EngineStats {
 }
 
 function zeros<Name extends string>(names: readonly Name[]): Record<Name, number> {
-  const counts: Partial<Record<Name, number>> = {};
-  for (const name of names) counts[name] = 0;
-  return counts as Record<Name, number>;
+  return Object.fromEntries(names.map((name) => [name, 0])) as Record<Name, number>;
 }

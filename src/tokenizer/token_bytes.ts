@@ -38,14 +38,14 @@ export function byteOfCharacter(character: string): number | undefined {
 const BYTE_LEVEL: TokenBytesScheme = {
   dropsLeadingSpace: false,
   bytesOf(token) {
-    const bytes: number[] = [];
-    for (const character of token) {
-      const byte = BYTE_OF_CHARACTER.get(character);
+    const bytes = new Uint8Array(token.length);
+    for (let i = 0; i < token.length; i++) {
+      const byte = BYTE_OF_CHARACTER.get(token[i]!);
       // A token outside the alphabet stands for its own text, as in the format's own decoder.
       if (byte === undefined) return ENCODER.encode(token);
-      bytes.push(byte);
+      bytes[i] = byte;
     }
-    return Uint8Array.from(bytes);
+    return bytes;
   },
 };
 

@@ -152,9 +152,10 @@ export class Tokenizer implements TokenTable {
   #longestToken(ids: readonly number[]): number {
     let longest = 1;
     for (const id of ids) {
-      // Bytes are at least as many as UTF-16 units, so most tokens need no decoding here.
-      const bytes = this.#computeBytes(id);
-      if (bytes.byteLength > longest) longest = Math.max(longest, decodeUtf8(bytes).length);
+      // A unit of a token's name stands for one of its text at most: few are decoded here.
+      const name = this.#added.get(id)?.content ?? this.#library.id_to_token(id) ?? "";
+      if (name.length <= longest) continue;
+      longest = Math.max(longest, decodeUtf8(this.#computeBytes(id)).length);
     }
     return longest;
   }

@@ -49,7 +49,8 @@ function checkVocab(vocab: unknown, file: string): void {
   if (!isObject(vocab)) {
     throw new StartupError(`${file}: "model.vocab" must be an object or an array`);
   }
-  for (const [token, id] of Object.entries(vocab)) {
+  for (const token of Object.keys(vocab)) {
+    const id = vocab[token];
     if (!isId(id)) {
       throw new StartupError(
         `${file}: token ${JSON.stringify(token)} has id ${JSON.stringify(id)}: must be an ` +

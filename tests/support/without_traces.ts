@@ -11,3 +11,14 @@ export function withoutTraces<T>(call: () => T): T {
     Error.stackTraceLimit = before;
   }
 }
+
+/** As {@link withoutTraces} of what goes on until a promise ends. */
+export async function untracedUntilEnd<T>(call: () => Promise<T>): Promise<T> {
+  const before = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  try {
+    return await call();
+  } finally {
+    Error.stackTraceLimit = before;
+  }
+}

@@ -42,7 +42,7 @@ export class BlockKeyer {
   /** The secret, then the fields of one key; reused and grown as needed. */
   #preimage: Uint8Array;
   #view: DataView;
-  #length = SECRET_BYTES;
+  #length = 0;
   /** Roots that were asked for of late, by scope: one is asked for with every event. */
   readonly #roots = new Map<string, BlockKey>();
 
@@ -50,15 +50,13 @@ export class BlockKeyer {
     this.#space = space;
     this.#preimage = new Uint8Array(256);
     this.#view = new DataView(this.#preimage.buffer);
-    // Of any length, and never shorter than a full digest.
-    this.#preimage.set(Uint8Array.fromHex(hash("sha256", space.secret, "hex")));
   }
 
   /** The parent of the first blocks of `scope`. */
   rootKey(scope: string): BlockKey {
     const known = this.#roots.get(scope);
     if (known !== undefined) return known;
-    this.#length = SECRET_BYTES;
+    this.#begin();
     this.#writeField(TAG.version, Uint8Array.of(FORMAT_VERSION));
     this.#writeText(TAG.model, this.#space.modelFingerprint);
     this.#writeText(TAG.layout, this.#space.layout);
@@ -76,13 +74,22 @@ export class BlockKeyer {
    * in a fixed order.
    */
   childKey(parent: BlockKey, tokens: Uint32Array, extras: readonly string[] = []): BlockKey {
-    this.#length = SECRET_BYTES;
+    this.#begin();
     this.#writeParent(parent);
     // Little-endian, as every platform is that this program runs on.
     const { buffer, byteOffset, byteLength } = tokens;
     this.#writeField(TAG.tokens, new Uint8Array(buffer, byteOffset, byteLength));
     for (const extra of extras) this.#writeText(TAG.extra, extra);
     return this.#digest();
+  }
+
+  /** Leaves the secret alone in the preimage, hashed at the first key: many caches make none. */
+  #begin(): void {
+    if (this.#length === 0) {
+      // Of any length, and never shorter than a full digest.
+      this.#preimage.set(Uint8Array.fromHex(hash("sha256", this.#space.secret, "hex")));
+    }
+    this.#length = SECRET_BYTES;
   }
 
   #digest(): BlockKey {
@@ -127,27 +134,28 @@ export class BlockKeyer {
 
 /**
  * Keys of blocks as columns, 17 bytes per block instead of a string each; a block has a key or
- * none.
+ * none. Nothing is stored before the first key.
  */
 export class BlockKeyColumn {
-  #bytes: Uint8Array;
-  #isSet: Uint8Array;
+  #numBlocks: number;
+  #bytes = new Uint8Array();
+  #isSet = new Uint8Array();
   /** The block whose key was set last, and that key: it is asked for again with the block below. */
   #latest: { readonly id: number; readonly key: BlockKey } | undefined;
 
   constructor(numBlocks: number) {
-    this.#bytes = new Uint8Array(KEY_BYTES * numBlocks);
-    this.#isSet = new Uint8Array(numBlocks);
+    this.#numBlocks = numBlocks;
   }
 
   /** The key of block `id`; undefined when it has none. */
   get(id: number): BlockKey | undefined {
-    if (this.#isSet[id] === 0) return undefined;
+    if (this.#isSet[id] !== 1) return undefined;
     return this.#latest?.id === id ? this.#latest.key : this.#bytesOf(id).toHex();
   }
 
   /** Gives block `id` a key. */
   set(id: number, key: BlockKey): void {
+    if (this.#isSet.length === 0) this.#allocate();
     this.#bytesOf(id).setFromHex(key);
     this.#isSet[id] = 1;
     this.#latest = { id, key };
@@ -160,9 +168,16 @@ export class BlockKeyColumn {
 
   /** Follows blocks to their new ids. O(pool). */
   remap(remap: BlockRemap): void {
+    this.#numBlocks = remap.numBlocks;
+    if (this.#isSet.length === 0) return;
     this.#bytes = remap.column(this.#bytes, { width: KEY_BYTES });
     this.#isSet = remap.column(this.#isSet);
     this.#latest = undefined;
+  }
+
+  #allocate(): void {
+    this.#bytes = new Uint8Array(KEY_BYTES * this.#numBlocks);
+    this.#isSet = new Uint8Array(this.#numBlocks);
   }
 
   #bytesOf(id: number): Uint8Array {
