@@ -1,3 +1,4 @@
+import { withThousands as count } from "../base/thousands.ts";
 import type { Distribution, LoadFigures } from "../client/load_figures.ts";
 
 /** Failures that are shown with their reasons. */
@@ -104,10 +105,6 @@ function distributionJson(name: string, { mean, std, median, percentiles }: Dist
     [`std_${name}_ms`]: std,
     ...Object.fromEntries(percentiles.map(([percent, ms]) => [`p${percent}_${name}_ms`, ms])),
   };
-}
-
-function count(value: number): string {
-  return value.toLocaleString("en-US");
 }
 
 function percent(share: number): string {

@@ -47,12 +47,14 @@ const FOR = /^(\w+) in (.+)\.\.(.+)$/;
 const SUBSTITUTION = /\$\{([^}]*)\}/;
 const NAME = /[A-Za-z_]\w*/g;
 
+/** By the names that are defined and the JavaScript: templates repeat each other's expressions. */
+const COMPILED = new Map<string, (...values: readonly Value[]) => Value>();
+
 /** JavaScript of a template, compiled for the names that are defined where it is evaluated. */
 class Expression {
   readonly #text: string;
   readonly #line: number;
   readonly #names: readonly string[];
-  readonly #compiled = new Map<string, (...values: readonly Value[]) => Value>();
 
   constructor(text: string, line: number) {
     this.#text = text;
@@ -61,10 +63,14 @@ class Expression {
   }
 
   evaluate(scope: Scope): Value {
+    // Most are the name of a constant or of a loop's variable.
+    if (this.#names[0] === this.#text && Object.hasOwn(scope, this.#text)) {
+      return scope[this.#text]!;
+    }
     const names = this.#names.filter((name) => Object.hasOwn(scope, name));
     try {
-      const compute = this.#compiled.getOrInsertComputed(
-        names.join(),
+      const compute = COMPILED.getOrInsertComputed(
+        `${names.join()}: ${this.#text}`,
         () => new Function(...names, `"use strict"; return (${this.#text});`) as () => Value,
       );
       return compute(...names.map((name) => scope[name]!));

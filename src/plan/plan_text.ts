@@ -1,4 +1,5 @@
 import { formatByteSize } from "../base/byte_size.ts";
+import { withThousands as count } from "../base/thousands.ts";
 import type { HeldMemory } from "./held_memory.ts";
 import type { CacheKind } from "../core/cache_group.ts";
 import type { DtypePlan, KvPlan, PlannedGroup } from "./kv_plan.ts";
@@ -151,10 +152,6 @@ export function table(rows: readonly (readonly string[])[]): string {
   const align = (text: string, i: number) =>
     i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!);
   return rows.map((row) => row.map(align).join("  ")).join("\n");
-}
-
-function count(value: number): string {
-  return value.toLocaleString("en-US");
 }
 
 function percent(share: number): string {

@@ -1,4 +1,5 @@
 import { formatByteSize } from "../base/byte_size.ts";
+import { withThousands as count } from "../base/thousands.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
 import { kvFormat, layerDtype } from "../core/kv_layout.ts";
 import { numLongestSequences, numPoolTokens } from "../core/pool_capacity.ts";
@@ -103,8 +104,4 @@ function describeKv(info: EngineInfo): string {
 function describePhases({ phases }: EngineInfo, total: number): string {
   const parts = phases.map(({ name, seconds }) => `${name} ${seconds.toFixed(1)}`);
   return `in ${total.toFixed(1)} s (${parts.join(", ")})`;
-}
-
-function count(value: number): string {
-  return value.toLocaleString("en-US");
 }

@@ -158,10 +158,17 @@ function toRequest(
   ];
   const sent = isChunked ? `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n` : body;
   const whole = `${lines.join("\r\n")}\r\n\r\n${method === "GET" ? "" : sent}`;
-  const bytes = [...whole.slice(0, whole.length - cut)];
-  // The line with the key stays whole: a request without one is to be without one.
-  for (const [at, byte] of damage) if (at < bytes.length) bytes[at] = String.fromCharCode(byte);
-  return { text: bytes.join("") + tail, cutAt };
+  const rest = whole.slice(0, whole.length - cut);
+  return { text: (damage.length === 0 ? rest : damaged(rest, damage)) + tail, cutAt };
+}
+
+/** The text with other characters at these places: a request without a key stays without one. */
+function damaged(text: string, damage: readonly (readonly [at: number, byte: number])[]): string {
+  const characters = [...text];
+  for (const [at, byte] of damage) {
+    if (at < characters.length) characters[at] = String.fromCharCode(byte);
+  }
+  return characters.join("");
 }
 
 /** Sends a request, closes the sending side and returns what comes back. */

@@ -51,8 +51,9 @@ export const SLOWEST: readonly string[] = [
 ];
 
 /**
- * Files that compute whole answers of the bundled model again and again, a kernel in all its
- * variants, or what a browser shows, which takes most of a room's time: a quick run leaves them out, and says so.
+ * Files that compute whole answers of the bundled model again and again or a kernel in all its
+ * variants, that start many servers or engines, or that show what a browser shows, which takes most
+ * of a room's time: a quick run leaves them out, and says so.
  */
 export const FULL_RUN_ONLY: readonly string[] = [
   "tests/e2e/recall_test.ts",
@@ -64,8 +65,22 @@ export const FULL_RUN_ONLY: readonly string[] = [
   "tests/e2e/raw_fuzz_test.ts",
   "tests/e2e/window_test.ts",
   "tests/e2e/permissions_test.ts",
+  "tests/e2e/command_line_test.ts",
+  "tests/e2e/gguf_test.ts",
+  "tests/e2e/int8_activations_test.ts",
+  "tests/e2e/structured_output_test.ts",
+  "tests/e2e/clients_test.ts",
+  "tests/e2e/stories260k_test.ts",
+  "tests/faults/isolate_faults_test.ts",
+  "tests/faults/process_faults_test.ts",
+  "tests/bench/quick_demo_test.ts",
   "tests/models/deterministic_test.ts",
   "tests/models/equivalence_test.ts",
+  "tests/models/experts_test.ts",
+  "tests/models/gpu_families_test.ts",
+  "tests/models/swap_test.ts",
+  "tests/models/kept_blocks_test.ts",
+  "tests/models/decode_steps_test.ts",
   "tests/models/demo_golden_test.ts",
   "tests/models/quality_test.ts",
   "tests/models/families_test.ts",
