@@ -47,12 +47,12 @@ fn paged_attention_combine_workgroup(
   for (var m = lane; m < splits; m += LANES) { best = max(best, stats[first + m].x); }
   numbers[lane] = best;
   workgroupBarrier();  // every lane's maximum is there
-//# for k in 0..Math.log2(LANES)
-  if (lane < ${LANES >> (k + 1)}u) {
-    numbers[lane] = max(numbers[lane], numbers[lane + ${LANES >> (k + 1)}u]);
+  // Lanes without a split, and those past the next power of two, have nothing to add.
+  let reach = min(LANES, 1u << (32u - countLeadingZeros(splits - 1u)));
+  for (var half = reach / 2u; half > 0u; half /= 2u) {
+    if (lane < half) { numbers[lane] = max(numbers[lane], numbers[lane + half]); }
+    workgroupBarrier();  // of half as many lanes
   }
-  workgroupBarrier();  // of half as many lanes
-//# end
   let max_score = numbers[0];
   let column = lane % QUADS;
   let row = lane / QUADS;
@@ -82,14 +82,12 @@ fn paged_attention_combine_workgroup(
   numbers[lane] = total;
   sums[lane] = sum;
   workgroupBarrier();  // every lane's sums are there
-//# for k in 0..Math.log2(LANES)
-  if (lane < ${LANES >> (k + 1)}u) { numbers[lane] += numbers[lane + ${LANES >> (k + 1)}u]; }
-  workgroupBarrier();  // of half as many lanes
-//# end
+  for (var half = reach / 2u; half > 0u; half /= 2u) {
+    if (lane < half) { numbers[lane] += numbers[lane + half]; }
+    workgroupBarrier();  // of half as many lanes
+  }
   if (lane < QUADS) {
-//# for r in 1..Math.floor(LANES / (D / 4))
-    sum += sums[lane + ${r * D / 4}u];
-//# end
+    for (var r = 1u; r < min(ROWS, splits); r++) { sum += sums[lane + r * QUADS]; }
     out[(step[seq + SEQ_FIRST_ROW] * H + workgroup_id.x) * QUADS + lane] = sum / numbers[0];
   }
 }

@@ -100,13 +100,20 @@ ${attend}
 //# end
   }
   if (row_of(lane) > 0u) { return; }
-//# for h in 0..HEADS
-  if (first_pair + ${h}u < pairs) {
-    let pair = first_pair + ${h}u;
+  // Pair by pair in a loop: written out for each, a store takes llvmpipe long to compile.
+  for (var h = 0u; h < HEADS && first_pair + h < pairs; h++) {
+    var total = total0;
+//# for h in 1..HEADS
+    total = select(total, total${h}, h == ${h}u);
+//# end
+    let pair = first_pair + h;
     let target_row = (first_row + pair / HEADS_PER_KV) * H + kv_head * HEADS_PER_KV + pair % HEADS_PER_KV;
 //# for u in 0..LOAD_QUADS
-    out[target_row * QUADS + column_of(lane) * ${LOAD_QUADS}u + ${u}u] = out${h}_${u} / total${h};
+    var out_${u} = out0_${u};
+//# for h in 1..HEADS
+    out_${u} = select(out_${u}, out${h}_${u}, h == ${h}u);
+//# end
+    out[target_row * QUADS + column_of(lane) * ${LOAD_QUADS}u + ${u}u] = out_${u} / total;
 //# end
   }
-//# end
 }

@@ -253,18 +253,26 @@ fn paged_attention_prefill_workgroup(
   }
   workgroupBarrier();  // every row's total is there
   if (row_lane >= ${ROW_LANES}u) { return; }
+  // In a loop over r: written out for each, a store takes llvmpipe long to compile.
+  let first_own = first + row_lane * ${16 / ROW_LANES}u;
+  for (var r = 0u; r < 4u && first_own + 16u * r < rows; r++) {
 //# for k in 0..16 / ROW_LANES
-//# for r in 0..4
-  {
-    let i = first + row_lane * ${16 / ROW_LANES}u + ${k + 16 * r}u;
-    if (i < rows) {
-      let target_row = (first_row + i / HEADS_PER_KV) * H + kv_head * HEADS_PER_KV + i % HEADS_PER_KV;
-      let total = factors[row_lane * ${16 / ROW_LANES}u + ${k}u][${r}];
+    {
+      let i = first_own + 16u * r + ${k}u;
 //# for u in 0..LOAD_QUADS
-      out[target_row * QUADS + column * ${LOAD_QUADS}u + ${u}u] = o${k}_${r}_${u} / total;
+      var o_${u} = o${k}_0_${u};
+//# for r in 1..4
+      o_${u} = select(o_${u}, o${k}_${r}_${u}, r == ${r}u);
 //# end
+//# end
+      if (i < rows) {
+        let target_row = (first_row + i / HEADS_PER_KV) * H + kv_head * HEADS_PER_KV + i % HEADS_PER_KV;
+        let total = factors[row_lane * ${16 / ROW_LANES}u + ${k}u][r];
+//# for u in 0..LOAD_QUADS
+        out[target_row * QUADS + column * ${LOAD_QUADS}u + ${u}u] = o_${u} / total;
+//# end
+      }
     }
+//# end
   }
-//# end
-//# end
 }

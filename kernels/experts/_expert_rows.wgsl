@@ -1,5 +1,5 @@
 // Where the rows, weights and biases of a tile of the packed list lie; for kernels with EXPERTS.
-// They declare pairs and tiles, both array<u32>, and PRODUCT_ARGS.
+// They declare pairs and tiles, both array<u32>, and EXPERT_ARGS.
 struct Entry { first: u32, end: u32 }
 
 /// Of the workgroup's tile.
@@ -25,14 +25,14 @@ fn own_row(n: u32, half: u32) -> u32 {
 }
 /// The row of `own_row` among those of the shard's experts, [FIRST, END).
 fn expert_row(n: u32, half: u32) -> u32 {
-  return (expert - ${FIRST}u) * ${EXPERT_ROWS}u + own_row(n, half);
+  return (expert - args.FIRST) * args.EXPERT_ROWS + own_row(n, half);
 }
-fn bias_of(n: u32, half: u32) -> u32 { return expert * ${EXPERT_ROWS}u + own_row(n, half); }
+fn bias_of(n: u32, half: u32) -> u32 { return expert * args.EXPERT_ROWS + own_row(n, half); }
 
 /// Whether there is a t-th tile, and it is of an expert of this shard. The same for all lanes of a
 /// workgroup: a compiler that checks that all lanes reach a barrier can tell.
 fn has_entry(t: u32) -> bool {
   if (t >= tiles[0]) { return false; }
   let e = tiles[1u + t * 3u];
-  return e >= ${FIRST}u && e < ${END}u;
+  return e >= args.FIRST && e < args.END;
 }

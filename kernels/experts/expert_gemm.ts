@@ -1,6 +1,5 @@
 import { type Kernel, type KernelCall, kernelCall } from "../../src/device/kernel.ts";
 import epilogue from "../matmul/_epilogue.wgsl" with { type: "text" };
-import { PRODUCT_ARGS, productWgsl } from "../matmul/epilogue.ts";
 import { type GemmShape, gemmShape, gemmTileWgsl } from "../matmul/gemm.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import type { GemmTile, Tuning } from "../tuning/tuning.ts";
@@ -8,6 +7,8 @@ import elements from "../weights/_elements.wgsl" with { type: "text" };
 import expertRows from "./_expert_rows.wgsl" with { type: "text" };
 import source from "./expert_gemm.wgsl" with { type: "text" };
 import {
+  EXPERT_ARGS,
+  expertArgsWgsl,
   type ExpertBuffers,
   type ExpertConstants,
   expertConstants,
@@ -23,8 +24,8 @@ import { expertTiles } from "./pack_experts.ts";
 /** {@link expertMatmul} for experts with many rows: the same definition, in shared memory. */
 export const expertGemm: Kernel<GemmShape & ExpertConstants> = {
   name: "expert_gemm",
-  args: PRODUCT_ARGS,
-  source: stepWgsl + productWgsl + elements + epilogue + expertRows + gemmTileWgsl + source,
+  args: EXPERT_ARGS,
+  source: stepWgsl + expertArgsWgsl + elements + epilogue + expertRows + gemmTileWgsl + source,
   bindings: expertMatmul.bindings,
   reference: multiplyPairs,
 };

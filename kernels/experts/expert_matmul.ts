@@ -1,5 +1,6 @@
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import {
+  argsWgsl,
   type DeviceBuffer,
   type Kernel,
   type KernelCall,
@@ -15,7 +16,6 @@ import {
   finishOutput,
   isGated,
   PRODUCT_ARGS,
-  productWgsl,
   weightRows,
 } from "../matmul/epilogue.ts";
 import { type MatmulShape, matmulShape, type ProductConstants } from "../matmul/matmul.ts";
@@ -52,11 +52,17 @@ export type ExpertConstants =
 
 type Shape = ProductConstants & ExpertConstants;
 
+/** What WGSL reads when it runs: so shards share the pipelines of their tiles, as products do. */
+export const EXPERT_ARGS = [...PRODUCT_ARGS, "FIRST", "END", "EXPERT_ROWS"] as const;
+
+/** Their declaration. */
+export const expertArgsWgsl: string = argsWgsl(EXPERT_ARGS);
+
 /** {@link matmul} of packed rows, each by the matrix of its expert. */
 export const expertMatmul: Kernel<MatmulShape & ExpertConstants> = {
   name: "expert_matmul",
-  args: PRODUCT_ARGS,
-  source: stepWgsl + productWgsl + elements + epilogue + expertRows + invocation + tile + source,
+  args: EXPERT_ARGS,
+  source: stepWgsl + expertArgsWgsl + elements + epilogue + expertRows + invocation + tile + source,
   bindings: [
     { name: "x", access: "read" },
     { name: "w", access: "read" },
