@@ -9,17 +9,22 @@ export function gumbel(draw: Uint32Array, token: number): number {
 
 /** pcg4d of (seed, output index, token), mapped to (0, 1). */
 function uniformDraw(draw: Uint32Array, token: number): number {
-  const seeds = [
-    draw[DRAW.seedLow]!,
-    draw[DRAW.seedHigh]!,
-    draw[DRAW.outputIndex]!,
-    token,
-  ];
-  const v = Uint32Array.from(seeds, (word) => Math.imul(word, 1664525) + 1013904223);
-  const mix = (to: number, a: number, b: number) => v[to]! += Math.imul(v[a]!, v[b]!);
-  const round = () => [mix(0, 1, 3), mix(1, 2, 0), mix(2, 0, 1), mix(3, 1, 2)];
-  round();
-  for (let i = 0; i < 4; i++) v[i]! ^= v[i]! >>> 16;
-  round();
-  return ((v[0]! >>> 9) + 0.5) / 8388608;
+  let a = begin(draw[DRAW.seedLow]!);
+  let b = begin(draw[DRAW.seedHigh]!);
+  let c = begin(draw[DRAW.outputIndex]!);
+  let d = begin(token);
+  a = a + Math.imul(b, d) | 0;
+  b = b + Math.imul(c, a) | 0;
+  c = c + Math.imul(a, b) | 0;
+  d = d + Math.imul(b, c) | 0;
+  a ^= a >>> 16;
+  b ^= b >>> 16;
+  d ^= d >>> 16;
+  // Of the second round, the first word alone is drawn from.
+  a = a + Math.imul(b, d) | 0;
+  return ((a >>> 9) + 0.5) / 8388608;
+}
+
+function begin(word: number): number {
+  return Math.imul(word, 1664525) + 1013904223 | 0;
 }

@@ -56,46 +56,65 @@ function chooseToken(row: Float32Array, draw: Uint32Array): number {
   return bitsToF32(draw[DRAW.temperature]!) > 0 ? sampleToken(row, draw) : argmax(row);
 }
 
-function argmax(values: Float32Array): number {
+function argmax(values: Float32Array | Float64Array): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
   return best;
 }
 
-/** The definition of sampling: sort, filter, then the Gumbel-max draw. */
+/**
+ * The definition of sampling: each filter is a border of `z`, the logits over the temperature, and
+ * the Gumbel-max draw is among the tokens at or above the last one.
+ */
 function sampleToken(row: Float32Array, draw: Uint32Array): number {
   const temperature = bitsToF32(draw[DRAW.temperature]!);
-  let kept = Array.from(row, (logit, token) => ({ token, z: logit / temperature }));
-  kept.sort((a, b) => b.z - a.z || a.token - b.token);
-  const max = kept[0]!.z;
-  const minP = bitsToF32(draw[DRAW.minP]!);
-  if (minP > 0) kept = kept.filter(({ z }) => z >= max + Math.log(minP));
-  const topK = draw[DRAW.topK]!;
-  if (topK > 0 && topK < kept.length) {
-    const border = kept[topK - 1]!.z;
-    kept = kept.filter(({ z }) => z >= border);
-  }
-  const topP = bitsToF32(draw[DRAW.topP]!);
-  if (topP < 1) kept = nucleus(kept, topP, max);
-  let best = { token: kept[0]!.token, score: -Infinity };
-  for (const { token, z } of kept) {
+  const zs = new Float64Array(row.length);
+  for (let token = 0; token < zs.length; token++) zs[token] = row[token]! / temperature;
+  let best = argmax(zs);
+  const max = zs[best]!;
+  const border = borderOf(zs, max, draw);
+  let bestScore = -Infinity;
+  for (let token = 0; token < zs.length; token++) {
+    const z = zs[token]!;
+    if (!(z >= border)) continue;
     const score = z - max + gumbel(draw, token);
-    if (score > best.score) best = { token, score };
+    // Of equal scores the likelier token's counts, then the lower token's.
+    if (score > bestScore || (score === bestScore && z > zs[best]!)) {
+      best = token;
+      bestScore = score;
+    }
   }
-  return best.token;
+  return best;
+}
+
+/** The least `z` that passes the filters, each among what the one before has kept. */
+function borderOf(zs: Float64Array, max: number, draw: Uint32Array): number {
+  const minP = bitsToF32(draw[DRAW.minP]!);
+  const topK = draw[DRAW.topK]!;
+  const topP = bitsToF32(draw[DRAW.topP]!);
+  let border = minP > 0 ? max + Math.log(minP) : -Infinity;
+  if (topK === 0 && topP >= 1) return border;
+  let kept = zs.filter((z) => z >= border).sort().reverse();
+  if (topK > 0 && topK < kept.length) {
+    border = kept[topK - 1]!;
+    kept = kept.filter((z) => z >= border);
+  }
+  return topP < 1 ? nucleusBorder(kept, topP, max) ?? border : border;
 }
 
 /**
- * The shortest run of `sorted` whose weight reaches `topP` of the whole, with ties at its border.
+ * The least of the shortest run of `sorted`, largest first, whose weight reaches `topP` of the
+ * whole; undefined where that is all of it.
  */
-function nucleus<T extends { z: number }>(sorted: T[], topP: number, max: number): T[] {
-  const all = sorted.reduce((sum, { z }) => sum + Math.exp(z - max), 0);
+function nucleusBorder(sorted: Float64Array, topP: number, max: number): number | undefined {
+  let all = 0;
+  for (const z of sorted) all += Math.exp(z - max);
   let sum = 0;
-  for (const { z } of sorted) {
+  for (const z of sorted) {
     sum += Math.exp(z - max);
-    if (sum >= topP * all) return sorted.filter((other) => other.z >= z);
+    if (sum >= topP * all) return z;
   }
-  return sorted;
+  return undefined;
 }
 
 /** A token's logit before it was adjusted: its entry has it, where there is one. */
