@@ -18,9 +18,3 @@ Deno.test("FreeStacks.fill() forgets what was on the stack", () => {
   stacks.fill(0, 2);
   assertEquals(stacks.idsOf(0), [0, 1]);
 });
-
-Deno.test("FreeStacks stores nothing where a slab is one block", () => {
-  const stacks = new FreeStacks(3, 1);
-  stacks.fill(2, 1);
-  assertEquals([stacks.pop(2), stacks.idsOf(2)], [2, []]);
-});
