@@ -18,3 +18,9 @@ Deno.test("FreeStacks.fill() forgets what was on the stack", () => {
   stacks.fill(0, 2);
   assertEquals(stacks.idsOf(0), [0, 1]);
 });
+
+Deno.test("FreeStacks.pop() empties a slab that is one block", () => {
+  const stacks = new FreeStacks(3, 1);
+  stacks.fill(2, 1);
+  assertEquals([stacks.pop(2), stacks.idsOf(2)], [2, []]);
+});
