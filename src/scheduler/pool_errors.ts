@@ -32,16 +32,23 @@ export function poolTokens({ numBlocks, blockSize, numPoolTokens }: PoolSize): n
  * known and has a limit.
  */
 export function describePool(pool: PoolSize): string {
-  const { numBlocks, blockSize, numPoolTokens, cacheGroups = ONE_FULL_GROUP } = pool;
-  const { length } = cacheGroups;
-  const size = length > 1
-    ? `${numBlocks} slabs in blocks of ${blockSize}, shared by ${length} cache groups`
-    : `${numBlocks} blocks of ${blockSize}`;
-  const isOneFull = length === 1 && cacheGroups[0]!.kind === "full";
+  const { numPoolTokens, cacheGroups = ONE_FULL_GROUP } = pool;
+  const size = describeSize(pool);
+  const isOneFull = cacheGroups.length === 1 && cacheGroups[0]!.kind === "full";
   const numTokens = isOneFull ? poolTokens(pool) : numPoolTokens ?? Infinity;
   return `the whole KV cache ${
     numTokens < Infinity ? `holds ${numTokens} (${size})` : `has ${size}`
   }`;
+}
+
+/** The size of a pool, or of a part of one, in what it is counted in. */
+export function describeSize(
+  { numBlocks, blockSize, cacheGroups = ONE_FULL_GROUP }: PoolSize,
+): string {
+  const { length } = cacheGroups;
+  return length > 1
+    ? `${numBlocks} slabs in blocks of ${blockSize}, shared by ${length} cache groups`
+    : `${numBlocks} blocks of ${blockSize}`;
 }
 
 /** What the size of a pool is counted in. */

@@ -5,6 +5,7 @@ import type { PoolResize } from "../kvcache/pool_resize.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { AdmissionGate } from "./admission_gate.ts";
 import type { Counters } from "./counters.ts";
+import { describeSize } from "./pool_errors.ts";
 import { type SequenceGroup, totalDemand } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
@@ -12,7 +13,9 @@ import type { SequenceQueues } from "./sequence_queues.ts";
 export interface BlockShortage {
   /** The first sequence of the group that would be preempted or go on waiting. */
   readonly sequenceId: SequenceId;
-  /** Blocks missing beside those that are free or can be evicted; at least 1. */
+  /**
+   * Blocks (`PoolSize.numBlocks`) missing beside those that are free or can be evicted; at least 1.
+   */
   readonly numMissing: number;
   /**
    * Whether it would end with an error instead: no other group runs that could give blocks back.
@@ -46,7 +49,7 @@ export class PoolSizing {
     this.#parts = parts;
   }
 
-  /** Blocks in the pool. */
+  /** Blocks in the pool; slabs, where several cache groups share it. */
   get numBlocks(): number {
     return this.#blocks.numBlocks;
   }
@@ -123,10 +126,11 @@ export class PoolSizing {
   #checkHoldsLongest(numBlocks: number): void {
     const numNeeded = this.#blocks.numSlabsOf(this.#maxModelLen);
     if (numBlocks >= Math.min(numNeeded, this.#blocks.numBlocks)) return;
-    const { blockSize } = this.#blocks;
+    const { blockSize, cacheGroups } = this.#blocks;
+    const needed = describeSize({ numBlocks: numNeeded, blockSize, cacheGroups });
     throw new RequestError(
       `num_blocks must be at least ${numNeeded}, got ${numBlocks}: one sequence of ` +
-        `${this.#maxModelLen} tokens takes ${numNeeded} blocks of ${blockSize}`,
+        `${this.#maxModelLen} tokens takes ${needed}`,
       {
         code: "kv_pool_too_small",
         param: "num_blocks",

@@ -75,6 +75,16 @@ Deno.test("PoolSizing.resize() leaves room for one sequence of the greatest leng
   assertThrows(() => small.resize(2), RequestError, "at least 4");
 });
 
+Deno.test("PoolSizing.resize() tells how many slabs the longest takes where cache groups share", () => {
+  const heads = { numKvHeads: 1, headDim: 1 };
+  const window = { kind: "sliding_window", window: 4, ...heads } as const;
+  const groups = [{ kind: "full", ...heads } as const, window];
+  const rig = new SchedulerRig({ ...TIGHT, numBlocks: 20, groups });
+  const numNeeded = rig.blocks.numSlabsOf(TIGHT.maxModelLen);
+  const message = `one sequence of 8 tokens takes ${numNeeded} slabs in blocks of 2, shared by 2`;
+  assertThrows(() => rig.resize(numNeeded - 1), RequestError, message);
+});
+
 Deno.test("PoolSizing.resize() is not for a step in flight", () => {
   const rig = new SchedulerRig(TIGHT);
   rig.add(requestOf("a", 4));

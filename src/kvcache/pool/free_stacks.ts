@@ -6,8 +6,8 @@ const NONE = -1;
 /**
  * The free blocks of every slab, one stack each, by their ids in the pool (`pool.ts`).
  *
- * Links live in one array indexed by block id, the tops in one indexed by slab. Where a slab is one
- * block there is nothing to choose from, and nothing is stored. O(1), filling a stack O(blocks).
+ * Links live in one array indexed by block id, the tops in one indexed by slab. O(1), filling a
+ * stack O(blocks).
  */
 export class FreeStacks {
   readonly #maxPerSlab: number;
@@ -17,27 +17,24 @@ export class FreeStacks {
   /** Empty stacks of `numSlabs` slabs with up to `maxPerSlab` blocks. */
   constructor(numSlabs: number, maxPerSlab: number) {
     this.#maxPerSlab = maxPerSlab;
-    this.#tops = new Int32Array(maxPerSlab > 1 ? numSlabs : 0).fill(NONE);
-    this.#below = new Int32Array(maxPerSlab > 1 ? numSlabs * maxPerSlab : 0).fill(NONE);
+    this.#tops = new Int32Array(numSlabs).fill(NONE);
+    this.#below = new Int32Array(numSlabs * maxPerSlab).fill(NONE);
   }
 
   /** Makes the first `count` blocks of `slab` its free ones, the first on top. */
   fill(slab: number, count: number): void {
-    if (this.#maxPerSlab === 1) return;
     this.#tops[slab] = NONE;
     for (let i = count - 1; i >= 0; i--) this.push(slab, slab * this.#maxPerSlab + i);
   }
 
   /** Puts block `id` of `slab` on top. */
   push(slab: number, id: BlockId): void {
-    if (this.#maxPerSlab === 1) return;
     this.#below[id] = this.#tops[slab]!;
     this.#tops[slab] = id;
   }
 
   /** Takes the top of `slab`; there must be one. */
   pop(slab: number): BlockId {
-    if (this.#maxPerSlab === 1) return slab;
     const id = this.#tops[slab]!;
     if (id === NONE) throw new InvariantError(`slab ${slab} has no free block`);
     this.#tops[slab] = this.#below[id]!;
@@ -47,7 +44,7 @@ export class FreeStacks {
   /** The free blocks of `slab`, top first; at most `maxPerSlab`, even of a stack that is a ring. */
   idsOf(slab: number): BlockId[] {
     const ids: BlockId[] = [];
-    let id = this.#maxPerSlab === 1 ? NONE : this.#tops[slab]!;
+    let id = this.#tops[slab]!;
     for (; id !== NONE && ids.length <= this.#maxPerSlab; id = this.#below[id]!) ids.push(id);
     return ids;
   }

@@ -24,7 +24,7 @@ import { SlabGroups } from "./slab_groups.ts";
  *     4. a free block in any slab of the group, be it after evictions
  *
  * So a slab is mostly one sequence's, and empties when that ends. Every operation costs O(blocks
- * passed). About 10 bytes per block.
+ * passed). 8 bytes per block, beside what slabs take.
  */
 export class SlabPool implements Pool {
   readonly #perSlab: Demand;

@@ -19,7 +19,7 @@ Deno.test("FreeStacks.fill() forgets what was on the stack", () => {
   assertEquals(stacks.idsOf(0), [0, 1]);
 });
 
-Deno.test("FreeStacks stores nothing where a slab is one block", () => {
+Deno.test("FreeStacks.pop() empties a slab that is one block", () => {
   const stacks = new FreeStacks(3, 1);
   stacks.fill(2, 1);
   assertEquals([stacks.pop(2), stacks.idsOf(2)], [2, []]);
