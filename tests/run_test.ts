@@ -28,8 +28,10 @@ Deno.test("compilesMost() knows the kernels' files, and the families' by names t
   const models = files.filter((file) => !file.startsWith("tests/kernels/"));
   assertEquals(
     models,
-    ["experts", "families_gguf", "families", "gpu_families", "mxfp4_experts", "odd_shapes"]
-      .map((name) => `tests/models/${name}_test.ts`),
+    [
+      ...["experts", "families_gguf", "families", "gpu_families", "kept_blocks", "mxfp4_experts"],
+      "odd_shapes",
+    ].map((name) => `tests/models/${name}_test.ts`),
   );
   assertEquals(files.length - models.length, testFilesIn("tests/kernels").length);
 });

@@ -63,7 +63,7 @@ gpuTest(
 
 for (const kvCacheDtype of ["int8", "int4"] as const) {
   gpuTest(
-    `greedy ids are the same alone, chunked and preempted with KV in ${kvCacheDtype}`,
+    `greedy ids are the same alone, chunked, preempted and sent to host memory with KV in ${kvCacheDtype}`,
     async (gpu) => {
       const prompts = PROMPTS.map(({ prompt_ids }) => ({ prompt: prompt_ids }));
       const ids = async (config: Partial<EngineConfig>) => {
@@ -75,6 +75,9 @@ for (const kvCacheDtype of ["int8", "int4"] as const) {
       const { tokens, stats } = await ids({ maxNumBatchedTokens: 37, numBlocksOverride: 58 });
       assert(stats.numPreemptions > 0, "nothing was preempted");
       assertEquals(tokens, alone.tokens);
+      const swapped = await ids({ numBlocksOverride: 58, swapMemoryBytes: 64 * 2 ** 20 });
+      assert(swapped.stats.numSwappedInBlocks > 0, "nothing was copied back");
+      assertEquals(swapped.tokens, alone.tokens);
     },
   );
 }

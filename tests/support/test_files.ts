@@ -102,7 +102,7 @@ export const FULL_RUN_ONLY: readonly string[] = [
 /** Files that compare kernels, or models of random weights, of many shapes on little data. */
 const COMPILES_MOST = [
   /^tests\/kernels\//,
-  /^tests\/models\/(experts|families|families_gguf|gpu_families|mxfp4_experts|odd_shapes)_test\.ts$/,
+  /^tests\/models\/(experts|families|families_gguf|gpu_families|kept_blocks|mxfp4_experts|odd_shapes)_test\.ts$/,
 ];
 
 /** A file and the sum of its tests' times. */
