@@ -35,12 +35,27 @@ function search(width: number, fields: Partial<BeamSearchParams> = {}): BeamSear
   return { width, lengthPenalty: 1, earlyStopping: true, ...fields };
 }
 
+type Found = ReturnType<typeof searchAlone>;
+
+/** What was found for each request so far, by prompt and length: a search has many sequences. */
+const known = new WeakMap<GenerationRequest, Map<string, Found>>();
+
 /** What the reference finds for the search that answers sequence `index` of a request. */
-function aloneOf({ sequences, beamSearch }: GenerationRequest, index: number, maxModelLen: number) {
+function aloneOf(request: GenerationRequest, index: number, maxModelLen: number): Found {
+  const { sequences, beamSearch } = request;
   const { prompt, params } = sequences[index]!;
-  const { maxTokens, stopTokenIds } = params;
-  const maxNumTokens = Math.min(maxTokens, maxModelLen - prompt.length);
-  return searchAlone(model, { ...beamSearch!, prompt: [...prompt], stopTokenIds, maxNumTokens });
+  const name = `${Math.floor(index / beamSearch!.width)} within ${maxModelLen}`;
+  let ofRequest = known.get(request);
+  if (ofRequest === undefined) known.set(request, ofRequest = new Map());
+  let found = ofRequest.get(name);
+  if (found === undefined) {
+    const { maxTokens, stopTokenIds } = params;
+    const maxNumTokens = Math.min(maxTokens, maxModelLen - prompt.length);
+    const query = { ...beamSearch!, prompt: [...prompt], stopTokenIds, maxNumTokens };
+    found = searchAlone(model, query);
+    ofRequest.set(name, found);
+  }
+  return found;
 }
 
 function checkAnswers(rig: SchedulerRig, request: GenerationRequest): void {

@@ -22,7 +22,6 @@ import { FULL } from "../support/kv_groups.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 import { runs, times } from "../support/runs.ts";
-import { withoutTraces } from "../support/without_traces.ts";
 
 /** Plays one history on a rig and keeps what was asked of it. */
 class History {
@@ -99,7 +98,7 @@ class History {
     const before = this.rig.scheduler.stats;
     const numWanted = numBlocks === 0 ? this.rig.minNumBlocks : numBlocks;
     try {
-      const { numAfter, moves } = withoutTraces(() => this.rig.resize(numWanted));
+      const { numAfter, moves } = this.rig.resize(numWanted);
       assertEquals([numAfter, this.rig.blocks.numBlocks], [numWanted, numWanted]);
       this.numMoves += moves.length;
       this.numResizes++;
@@ -113,7 +112,7 @@ class History {
     const before = this.rig.scheduler.stats;
     this.fairShares.submit(request);
     try {
-      withoutTraces(() => this.rig.add(request));
+      this.rig.add(request);
       this.accepted.push(request);
       const { id, timeoutMs } = request;
       if (timeoutMs !== undefined) this.deadlines.set(id, this.rig.nowMs + timeoutMs);

@@ -104,7 +104,9 @@ export class CacheModel {
   /** Whether `numNew` blocks can be had beside `found`, by an admission or (without) by growth. */
   hasRoom(numNew: number, found: readonly BlockId[] | undefined): boolean {
     const idle = this.#idle();
-    const numIdleFound = idle.filter(([, { block }]) => found?.includes(block)).length;
+    const numIdleFound = found === undefined || found.length === 0
+      ? 0
+      : idle.filter(([, { block }]) => found.includes(block)).length;
     const isKept = found !== undefined && this.tables.size > 0;
     const numHeadroomSlabs = isKept ? this.sizes.numWatermarkBlocks : 0;
     return numNew <= this.numFree + idle.length - numIdleFound - numHeadroomSlabs;
@@ -118,8 +120,8 @@ export class CacheModel {
     blocks: { found: readonly BlockId[]; table: readonly BlockId[]; isHit: boolean },
   ): void {
     const { found, table, isHit } = blocks;
-    for (const entry of this.cached.values()) {
-      if (!isHit || !found.includes(entry.block)) continue;
+    for (const entry of isHit && found.length > 0 ? this.cached.values() : []) {
+      if (!found.includes(entry.block)) continue;
       entry.wasHit = true;
       entry.numUses++;
       if (options.retention !== undefined) this.#retain(entry, options.retention);
@@ -250,11 +252,14 @@ export class CacheModel {
     const held = new Set<BlockId>();
     for (const { blocks } of this.tables.values()) for (const block of blocks) held.add(block);
     for (const blocks of this.pins.values()) for (const block of blocks) held.add(block);
-    return [...this.cached].filter(([, { block }]) => !held.has(block));
+    const idle: [string, Entry][] = [];
+    for (const each of this.cached) if (!held.has(each[1].block)) idle.push(each);
+    return idle;
   }
 
   /** Those of `held` that are idle now became so in this order: the longest prefix first. */
   #stamp(held: ReadonlySet<BlockId>): void {
+    if (held.size === 0) return;
     const idle = this.#idle().filter(([, { block }]) => held.has(block));
     idle.sort(([a], [b]) => b.length - a.length);
     for (const [, entry] of idle) entry.stamp = Infinity;
@@ -287,7 +292,9 @@ export class CacheModel {
   }
 
   #isLeaf(prefix: string): boolean {
-    return ![...this.cached.keys()].some((other) => other.startsWith(`${prefix} `));
+    const start = `${prefix} `;
+    for (const other of this.cached.keys()) if (other.startsWith(start)) return false;
+    return true;
   }
 
   /** The longest idle of too many protected entries goes back on probation. */
@@ -303,6 +310,7 @@ export class CacheModel {
   }
 
   #evictFor(numNew: number, found: readonly BlockId[]): void {
+    if (numNew <= 0) return;
     for (let missing = numNew - this.numFree; missing > 0; missing--) {
       const idle = this.#idle().filter(([, { block }]) => !found.includes(block));
       const leaves = idle.filter(([prefix]) => this.#isLeaf(prefix));

@@ -11,7 +11,6 @@ import { type EncoderInput, scopeWithInputs } from "../../src/kvcache/tables/enc
 import { childNode, emptyPrefix, extend, type Prefix, rootNode } from "./block_keys.ts";
 import { KvDevice } from "./kv_device.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
-import { withoutTraces } from "./without_traces.ts";
 
 /** Placeholders of each input. */
 const NUM_PLACEHOLDERS = 2;
@@ -233,7 +232,7 @@ export class KvGroupRig {
 
   pin(name: string, tokens: readonly number[]): void {
     try {
-      withoutTraces(() => this.manager.pins!.pin(name, "", new Uint32Array(tokens)));
+      this.manager.pins!.pin(name, "", new Uint32Array(tokens));
     } catch (error) {
       assert(error instanceof RequestError, `${error}`);
     }
@@ -243,7 +242,7 @@ export class KvGroupRig {
     this.#flush();
     const before = this.#state;
     if (numBlocks < this.manager.numInUse || !this.manager.pins!.fits(numBlocks)) {
-      withoutTraces(() => assertThrows(() => this.manager.resize(numBlocks), RequestError));
+      assertThrows(() => this.manager.resize(numBlocks), RequestError);
       this.#checkUnchanged(before, "a refusal has changed something");
       return;
     }

@@ -1,19 +1,8 @@
 /**
- * Calls what may refuse, as is expected and happens often, without recording where: the trace of an
- * error takes longer than most calls.
+ * Awaits what may fail, as is expected and happens often, without recording where: the streams of
+ * node read the trace of each error, and to make its text takes longer than the rest.
  */
-export function withoutTraces<T>(call: () => T): T {
-  const before = Error.stackTraceLimit;
-  Error.stackTraceLimit = 0;
-  try {
-    return call();
-  } finally {
-    Error.stackTraceLimit = before;
-  }
-}
-
-/** As {@link withoutTraces} of what goes on until a promise ends. */
-export async function untracedUntilEnd<T>(call: () => Promise<T>): Promise<T> {
+export async function withoutTraces<T>(call: () => Promise<T>): Promise<T> {
   const before = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
   try {

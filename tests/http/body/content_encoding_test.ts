@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { RequestError } from "../../../src/core/errors.ts";
 import { RequestBodies } from "../../../src/http/body/request_body.ts";
 import { runs } from "../../support/runs.ts";
-import { untracedUntilEnd } from "../../support/without_traces.ts";
+import { withoutTraces } from "../../support/without_traces.ts";
 import { CHAT, listen, listenByDeno, testServer } from "../server.ts";
 
 const PATH = "/v1/chat/completions";
@@ -149,7 +149,7 @@ for (const [coding, pack] of Object.entries(CODINGS)) {
     const property = fc.asyncProperty(fuzzed(pack, LIMITS.maxBodyBytes), async (bytes) => {
       try {
         const stream = ReadableStream.from([bytes]);
-        const read = await untracedUntilEnd(() => bodies.read(stream, bytes.length, coding));
+        const read = await withoutTraces(() => bodies.read(stream, bytes.length, coding));
         assert(read.length <= LIMITS.maxBodyBytes);
         seen.add(200);
       } catch (error) {
@@ -169,7 +169,7 @@ Deno.test("fuzzed bodies of each coding are answered or refused, never with a fa
     const seen = new Set<number>();
     const bytes = fuzzed(pack, LIMITS.maxBodyBytes);
     const property = fc.asyncProperty(bytes, fc.constantFrom(0, 64), async (body, size) => {
-      const response = await untracedUntilEnd(async () => await send(server, coding, body, size));
+      const response = await withoutTraces(async () => await send(server, coding, body, size));
       seen.add(response.status);
       assert([200, 400, 413].includes(response.status), `${coding}: ${response.status}`);
       await response.body?.cancel();
