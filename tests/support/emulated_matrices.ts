@@ -28,7 +28,9 @@ fn own_subgroup(index: u32) -> u32 {
 }
 fn multiply_accumulate(left: Left, right: Right, before: Sums) -> Sums {
   var after = before;
-  for (var k = 0u; k < \${UNIT_K}u; k++) {
+  // The bound of the loop is none that lavapipe knows: it would write it out.
+  let inputs = min(\${UNIT_K}u, arrayLength(&y));
+  for (var k = 0u; k < inputs; k++) {
     //# for e in 0..UNIT_M * UNIT_N / SUBGROUP
     after[\${e}] = fma(
       f32(x_tile[left.at + (own_lane + \${e * SUBGROUP}u) / \${UNIT_N}u * left.pitch + k]),
