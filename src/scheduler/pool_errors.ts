@@ -32,13 +32,18 @@ export function poolTokens({ numBlocks, blockSize, numPoolTokens }: PoolSize): n
  * known and has a limit.
  */
 export function describePool(pool: PoolSize): string {
-  const { numPoolTokens, cacheGroups = ONE_FULL_GROUP } = pool;
   const size = describeSize(pool);
-  const isOneFull = cacheGroups.length === 1 && cacheGroups[0]!.kind === "full";
-  const numTokens = isOneFull ? poolTokens(pool) : numPoolTokens ?? Infinity;
+  const numTokens = tokenLimit(pool);
   return `the whole KV cache ${
     numTokens < Infinity ? `holds ${numTokens} (${size})` : `has ${size}`
   }`;
+}
+
+/** The most tokens of one sequence in the pool; `Infinity` where that is unknown, or any number. */
+function tokenLimit(pool: PoolSize): number {
+  const { numPoolTokens, cacheGroups = ONE_FULL_GROUP } = pool;
+  const isOneFull = cacheGroups.length === 1 && cacheGroups[0]!.kind === "full";
+  return isOneFull ? poolTokens(pool) : numPoolTokens ?? Infinity;
 }
 
 /** The size of a pool, or of a part of one, in what it is counted in. */
@@ -128,9 +133,10 @@ function outOfRoom(
   pool: PoolSize,
   pinned: PinnedSize = NOTHING_PINNED,
 ): ErrorData {
+  const limit = tokenLimit(pool);
   const details = {
     n_tokens: numTokens,
-    n_kv_cache_tokens: poolTokens(pool),
+    ...(limit < Infinity ? { n_kv_cache_tokens: limit } : {}),
     ...(pinned.numBlocks > 0 ? { n_pinned_tokens: pinned.numTokens } : {}),
   };
   return new RequestError(`${what}, but ${describePool(pool)}${describePinned(pool, pinned)}`, {

@@ -26,6 +26,14 @@ Deno.test("poolExceeded() and poolOutgrown() tell what is pinned", () => {
   }
 });
 
+Deno.test("poolExceeded() tells no number of tokens where a sequence may have any, or it is unknown", () => {
+  const window: CacheSpec = { kind: "sliding_window", window: 8, numKvHeads: 1, headDim: 1 };
+  for (const numPoolTokens of [{ numPoolTokens: Infinity }, {}]) {
+    const error = poolExceeded(12, { ...POOL, ...numPoolTokens, cacheGroups: [window] });
+    assertEquals(error.details, { n_tokens: 12 });
+  }
+});
+
 Deno.test("cacheInUse() says how many sequences hold blocks", () => {
   const { data } = cacheInUse(3);
   assertEquals([data.status, data.details], [409, { n_sequences: 3 }]);
