@@ -129,7 +129,13 @@ export class ChatModel {
     return read.length;
   }
 
-  setSettings(settings: Settings): void {
+  /**
+   * Sets one setting of the shown conversation, or takes it away. What others were drawn with does
+   * not count: several may change within a frame.
+   */
+  setSetting(name: keyof Settings, value: unknown): void {
+    const { [name]: _, ...others } = this.#shown.settings;
+    const settings = value === undefined ? others : { ...others, [name]: value };
     this.#update({ ...this.#shown, settings });
   }
 

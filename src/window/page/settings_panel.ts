@@ -84,10 +84,7 @@ export function SettingsPanel({ model, props, onClose }: {
   onClose: () => void;
 }) {
   const { settings } = model.shown;
-  const set = (name: keyof Settings, value: unknown) => {
-    const { [name]: _, ...others } = settings;
-    model.setSettings(value === undefined ? others : { ...others, [name]: value });
-  };
+  const set: FieldProps["set"] = (name, value) => model.setSetting(name, value);
   return html`<aside class="settings" id="settings" aria-label="Settings of this conversation">
     <header>
       <h2>Settings</h2>
