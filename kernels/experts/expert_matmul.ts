@@ -9,7 +9,6 @@ import {
 } from "../../src/device/kernel.ts";
 import epilogue from "../matmul/_epilogue.wgsl" with { type: "text" };
 import invocation from "../matmul/_invocation.wgsl" with { type: "text" };
-import tile from "../matmul/_matmul_tile.wgsl" with { type: "text" };
 import { dotProduct } from "../matmul/dot_products.ts";
 import {
   type Finish,
@@ -18,7 +17,12 @@ import {
   PRODUCT_ARGS,
   weightRows,
 } from "../matmul/epilogue.ts";
-import { type MatmulShape, matmulShape, type ProductConstants } from "../matmul/matmul.ts";
+import {
+  type MatmulShape,
+  matmulShape,
+  matmulTileWgsl,
+  type ProductConstants,
+} from "../matmul/matmul.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
@@ -62,7 +66,8 @@ export const expertArgsWgsl: string = argsWgsl(EXPERT_ARGS);
 export const expertMatmul: Kernel<MatmulShape & ExpertConstants> = {
   name: "expert_matmul",
   args: EXPERT_ARGS,
-  source: stepWgsl + expertArgsWgsl + elements + epilogue + expertRows + invocation + tile + source,
+  source: stepWgsl + expertArgsWgsl + elements + epilogue + expertRows + invocation +
+    matmulTileWgsl + source,
   bindings: [
     { name: "x", access: "read" },
     { name: "w", access: "read" },

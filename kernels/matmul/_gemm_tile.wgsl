@@ -3,12 +3,12 @@
 // Method: the textbook blocking of a matrix product (Volkov and Demmel 2008, "Benchmarking GPUs to
 // tune dense linear algebra"). A workgroup computes a tile of ROWS rows by COLUMNS weight rows. It
 // stages FOURS * 4 inputs of each at a time in shared memory, read from global memory once; a lane
-// keeps TILE_R * TILE_M sums in registers. SLICES sets of lanes share the tile and take every
+// keeps TILE_R * W sums in registers. SLICES sets of lanes share the tile and take every
 // SLICES-th four of the staged inputs, which gives a small tile lanes enough to keep loads in
 // flight; their sums meet in shared memory at the end.
 //
-// Cost, per staged four and lane: TILE_R + TILE_M loads of 16 bytes for 4 * TILE_R *
-// TILE_M multiply-adds; 16 for 256 at 8 x 8, 8 for 64 at 4 x 4. Shared memory feeds a
+// Cost, per staged four and lane: TILE_R + W loads of 16 bytes for 4 * TILE_R *
+// W multiply-adds; 16 for 256 at 8 x 8, 8 for 64 at 4 x 4. Shared memory feeds a
 // multiprocessor 32 words per cycle to its 128 multiply-adds, and a row's load is one for the lanes
 // beside each other: at 8 x 8 neither waits for the other, at 4 x 4 shared memory is the limit,
 // which few rows hardly reach since global memory is before it. Global bytes per multiply-add of a
@@ -31,7 +31,7 @@ const FOURS: u32 = ${FOURS}u;
 const PITCH: u32 = ${FOURS + 1}u;
 const SLICES: u32 = ${SLICES}u;
 /// Lanes along the outputs and along the rows of one slice.
-const LANES_M: u32 = ${COLUMNS / TILE_M}u;
+const LANES_M: u32 = ${COLUMNS / W}u;
 const LANES_R: u32 = ${ROWS / TILE_R}u;
 
 var<workgroup> x_tile: array<vec4<f32>, ${ROWS * (FOURS + 1)}>;
@@ -73,7 +73,7 @@ fn gemm_tile(workgroup_id: vec3<u32>, groups: vec3<u32>, index: u32) {
   let w${j} = weight_row(n0, w_first + ${j * LANES * LOAD / FOURS}u);
 //# end
 //# for r in 0..TILE_R
-//# for m in 0..TILE_M
+//# for m in 0..W
   var a${r}_${m} = 0.0;
 //# end
 //# end
@@ -123,12 +123,12 @@ fn gemm_tile(workgroup_id: vec3<u32>, groups: vec3<u32>, index: u32) {
 //# end
     workgroupBarrier();  // the inputs are staged
     for (var c = slice; c < FOURS; c += SLICES) {
-//# for m in 0..TILE_M
+//# for m in 0..W
       let b${m} = vec4<f32>(w_tile[(lane_m + ${m}u * LANES_M) * PITCH + c]);
 //# end
 //# for r in 0..TILE_R
       let v${r} = x_tile[(lane_r + ${r}u * LANES_R) * PITCH + c];
-//# for m in 0..TILE_M
+//# for m in 0..W
       a${r}_${m} = fma(v${r}.x, b${m}.x, a${r}_${m});
       a${r}_${m} = fma(v${r}.y, b${m}.y, a${r}_${m});
       a${r}_${m} = fma(v${r}.z, b${m}.z, a${r}_${m});
@@ -138,17 +138,11 @@ fn gemm_tile(workgroup_id: vec3<u32>, groups: vec3<u32>, index: u32) {
     }
   }
 //# if SLICES == 1
-  // Row by row in a loop, as in _matmul_tile.wgsl.
   for (var r = 0u; r < ${TILE_R}u && r * LANES_R < rows - r0; r++) {
-//# for m in 0..TILE_M
-    var sum${m} = a0_${m};
-//# for r in 1..TILE_R
-    sum${m} = select(sum${m}, a${r}_${m}, r == ${r}u);
-//# end
-//# end
+${rowSums}
 //# for n in 0..TILE_N
     finish(r0 + lane_r + r * LANES_R, n0 + lane_m + ${n}u * LANES_M, rows,
-      sum${n}, sum${n + TILE_M - TILE_N});
+      sum${n}, sum${n + W - TILE_N});
 //# end
   }
 //# else
@@ -161,9 +155,9 @@ fn put_sums(at: u32, sums: vec4<f32>) { x_tile[at] = sums; }
 
 /// The sums of one row's fours `q` over all slices, in the order of slices.
 fn slice_sum(lane: u32, q: u32) -> vec4<f32> {
-  var sum = x_tile[lane * ${TILE_M / 4}u + q];
+  var sum = x_tile[lane * ${W / 4}u + q];
 //# for s in 1..SLICES
-  sum += x_tile[(lane + ${s}u * LANES_R * LANES_M) * ${TILE_M / 4}u + q];
+  sum += x_tile[(lane + ${s}u * LANES_R * LANES_M) * ${W / 4}u + q];
 //# end
   return sum;
 }

@@ -215,15 +215,8 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
     }
 //# if SLICES == 1
-    // Row by row in a loop: what becomes of sums, written out for each, takes llvmpipe three times
-    // as long to compile as all the rest.
     for (var r = 0u; r < min(${TILE_R}u, rows - r0); r++) {
-//# for m in 0..W
-      var sum${m} = a0_${m};
-//# for r in 1..TILE_R
-      sum${m} = select(sum${m}, a${r}_${m}, r == ${r}u);
-//# end
-//# end
+${rowSums}
 //# for n in 0..TILE_N
       finish(r0 + r, n0 + ${n * STRIDE}u, rows, sum${n}, sum${n + W - TILE_N});
 //# end
@@ -236,18 +229,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
 //# end
     if (lane < LANES) {
-      // All lanes have all sums, and share out what becomes of them.
-      for (var i = slice; i < ${TILE_R * TILE_N}u; i += slices) {
-        var sum = a0_0;
-        var up = a0_${W - TILE_N};
-//# for i in 1..TILE_R * TILE_N
-        sum = select(sum, a${Math.floor(i / TILE_N)}_${i % TILE_N}, i == ${i}u);
-//# if W > TILE_N
-        up = select(up, a${Math.floor(i / TILE_N)}_${i % TILE_N + W - TILE_N}, i == ${i}u);
-//# end
-//# end
-        finish(r0 + i / ${TILE_N}u, n0 + i % ${TILE_N}u, rows, sum, up);
-      }
+${shareSums}
     }
 //# else
     let base = at.index * ${TILE_R * W}u;

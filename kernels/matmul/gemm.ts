@@ -7,6 +7,7 @@ import {
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
+import { withLaneSums } from "./lane_sums.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
 import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
 import gemmTile from "./_gemm_tile.wgsl" with { type: "text" };
@@ -26,7 +27,9 @@ import { type WeightConstants, weightConstants } from "../weights/weight_dtype.t
 import { shardProducts } from "../weights/weight_shards.ts";
 
 /** The body of `gemm` and `expert_gemm`. */
-export const gemmTileWgsl: string = gemmTile.replace("${joinSlices}", () => joinSlices);
+export const gemmTileWgsl: string = withLaneSums(
+  gemmTile.replace("${joinSlices}", () => joinSlices),
+);
 
 /** The template's constants. */
 export type GemmShape =
@@ -34,7 +37,7 @@ export type GemmShape =
   & ProductConstants
   & Readonly<{ STAGED: "f16" | "f32" }>
   & Readonly<{ ROWS: number; COLUMNS: number; OUTPUTS: number; FOURS: number }>
-  & Readonly<{ TILE_R: number; TILE_M: number; TILE_N: number }>
+  & Readonly<{ TILE_R: number; W: number; TILE_N: number }>
   & Readonly<{ LANES: number; SLICES: number; X_LOADS: number; W_LOADS: number }>;
 
 /** {@link matmul} for many rows: the same definition, by tiles in shared memory. */
@@ -107,7 +110,7 @@ function tileConstants(tile: GemmTile, staged: "f16" | "f32") {
     COLUMNS: tile.columns,
     FOURS: fours,
     TILE_R: tile.laneRows,
-    TILE_M: tile.laneColumns,
+    W: tile.laneColumns,
     LANES: lanes,
     SLICES: tile.slices,
     X_LOADS: tile.rows * fours / lanes,

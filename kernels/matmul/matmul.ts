@@ -23,6 +23,7 @@ import {
 } from "./epilogue.ts";
 import source from "./matmul.wgsl" with { type: "text" };
 import invocation from "./_invocation.wgsl" with { type: "text" };
+import { withLaneSums } from "./lane_sums.ts";
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
@@ -57,6 +58,9 @@ export type MatmulShape =
   /** Outputs from one of a lane to its next. */
   & Readonly<{ STRIDE: number }>;
 
+/** What matmul, norm_matmul and the kernel for experts have in common. */
+export const matmulTileWgsl: string = withLaneSums(tile);
+
 /**
  * `y = x w^T`, `y += x w^T`, or `y = f(x gate^T) * (x up^T)` with w the gates over the ups and f an
  * activation, each with biases or without.
@@ -67,7 +71,7 @@ export type MatmulShape =
 export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
   args: PRODUCT_ARGS,
-  source: stepWgsl + productWgsl + elements + epilogue + invocation + tile + source,
+  source: stepWgsl + productWgsl + elements + epilogue + invocation + matmulTileWgsl + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

@@ -12,12 +12,12 @@ import {
   matmulGrid,
   type MatmulShape,
   matmulShape,
+  matmulTileWgsl,
   multiply,
   type Product,
   type ProductBuffers,
 } from "./matmul.ts";
 import invocation from "./_invocation.wgsl" with { type: "text" };
-import tile from "./_matmul_tile.wgsl" with { type: "text" };
 import source from "./norm_matmul.wgsl" with { type: "text" };
 import { normalizedRows, rmsNormCall } from "../norm/rms_norm.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
@@ -32,7 +32,7 @@ type Shape = MatmulShape & Readonly<{ EPS: number }>;
 export const normMatmul: Kernel<Shape> = {
   name: "norm_matmul",
   args: PRODUCT_ARGS,
-  source: stepWgsl + productWgsl + elements + epilogue + invocation + tile + source,
+  source: stepWgsl + productWgsl + elements + epilogue + invocation + matmulTileWgsl + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

@@ -7,6 +7,7 @@ import {
 import { type Product, tileGrid } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
+import { withLaneSums } from "./lane_sums.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
 import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
 import source from "./w8a8_gemm.wgsl" with { type: "text" };
@@ -26,14 +27,14 @@ import { shardProducts } from "../weights/weight_shards.ts";
 type Shape =
   & W8a8Constants
   & Readonly<{ ROWS: number; COLUMNS: number; OUTPUTS: number; LANES: number; SLICES: number }>
-  & Readonly<{ TILE_R: number; TILE_M: number; TILE_N: number }>;
+  & Readonly<{ TILE_R: number; W: number; TILE_N: number }>;
 
 /** {@link w8a8Matmul} for many rows: the same definition, bit by bit, by tiles in shared memory. */
 export const w8a8Gemm: Kernel<Shape> = {
   name: "w8a8_gemm",
   args: PRODUCT_ARGS,
   source: stepWgsl + productWgsl + weights + epilogue + weightRow +
-    source.replace("${joinSlices}", () => joinSlices),
+    withLaneSums(source.replace("${joinSlices}", () => joinSlices)),
   bindings: w8a8Matmul.bindings,
   reference: multiplyCodes,
 };
@@ -70,7 +71,7 @@ function shardCalls(
         SLICES: W8A8_SLICES,
         LANES: w8a8GemmLanes(tile),
         TILE_R: tile.laneRows,
-        TILE_M: tile.laneColumns,
+        W: tile.laneColumns,
         TILE_N: tile.laneColumns / share,
       },
       buffers: { ...buffers, bias: buffers.bias ?? buffers.step },

@@ -16,11 +16,11 @@
 // Method: the blocking of _gemm_tile.wgsl, over codes. A workgroup computes a tile of ROWS rows by
 // COLUMNS weight rows and stages four spans of inputs of each at a time in shared memory; int4
 // codes become bytes on the way. Four slices of lanes share the tile, each takes one of the staged
-// spans, and a lane keeps TILE_R * TILE_M sums. The slices are those of w8a8_matmul, and so is the
+// spans, and a lane keeps TILE_R * W sums. The slices are those of w8a8_matmul, and so is the
 // order in which they meet.
 //
-// Cost, per staged span and lane: 2 * (TILE_R + TILE_M) loads of 16 bytes for 8 * TILE_R
-// * TILE_M dot products, 24 for 256 at 4 x 8, and as many conversions and fmas as there are sums,
+// Cost, per staged span and lane: 2 * (TILE_R + W) loads of 16 bytes for 8 * TILE_R
+// * W dot products, 24 for 256 at 4 x 8, and as many conversions and fmas as there are sums,
 // 32. Where a multiprocessor does 64 dot products a cycle (256 multiply-adds; NVIDIA since 2016), a
 // warp's take 128 cycles and its loads at most 96; gemm needs twice the cycles for the same in
 // fmas. Where a dot product is as fast as an fma (Intel Xe, AMD RDNA 2 and later), gemm needs four
@@ -37,7 +37,7 @@ const SLICES: u32 = ${SLICES}u;
 /// From one staged row to the next, in 16 bytes.
 const PITCH: u32 = 9u;
 /// Lanes along the outputs and along the rows of one slice.
-const LANES_M: u32 = ${COLUMNS / TILE_M}u;
+const LANES_M: u32 = ${COLUMNS / W}u;
 const LANES_R: u32 = ${ROWS / TILE_R}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
@@ -80,7 +80,7 @@ fn w8a8_gemm(
   let x_row = min(r0 + x_unit / SLICES, rows - 1u) * spans;
   let w_row = weight_row(n0, w_unit / SLICES);
 //# for r in 0..TILE_R
-//# for m in 0..TILE_M
+//# for m in 0..W
   var a${r}_${m} = 0.0;
 //# end
 //# end
@@ -118,7 +118,7 @@ fn w8a8_gemm(
     let v${r} = x_tile[(lane_r + ${r}u * LANES_R) * PITCH + 2u * slice + 1u];
     let d${r} = x_scales[(lane_r + ${r}u * LANES_R) * SLICES + slice];
 //# end
-//# for m in 0..TILE_M
+//# for m in 0..W
     let b${m} = Span(
       w_tile[(lane_m + ${m}u * LANES_M) * PITCH + 2u * slice],
       w_tile[(lane_m + ${m}u * LANES_M) * PITCH + 2u * slice + 1u],
@@ -141,5 +141,5 @@ fn slice_sum(lane: u32, q: u32) -> vec4<f32> {
 }
 
 fn slice_part(slice: u32, lane: u32, q: u32) -> vec4<f32> {
-  return bitcast<vec4<f32>>(x_tile[(slice * LANES_R * LANES_M + lane) * ${TILE_M / 4}u + q]);
+  return bitcast<vec4<f32>>(x_tile[(slice * LANES_R * LANES_M + lane) * ${W / 4}u + q]);
 }

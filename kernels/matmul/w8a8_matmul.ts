@@ -16,6 +16,7 @@ import {
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { finishOutput, PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import invocation from "./_invocation.wgsl" with { type: "text" };
+import { withLaneSums } from "./lane_sums.ts";
 import source from "./w8a8_matmul.wgsl" with { type: "text" };
 import type { W8a8Tile } from "../tuning/w8a8_tuning.ts";
 import weights from "./_w8a8_weights.wgsl" with { type: "text" };
@@ -55,7 +56,7 @@ export type W8a8ProductBuffers =
 export const w8a8Matmul: Kernel<Shape> = {
   name: "w8a8_matmul",
   args: PRODUCT_ARGS,
-  source: stepWgsl + productWgsl + weights + epilogue + invocation + source,
+  source: stepWgsl + productWgsl + weights + epilogue + invocation + withLaneSums(source),
   bindings: [
     { name: "step", access: "read" },
     { name: "codes", access: "read" },

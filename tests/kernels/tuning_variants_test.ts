@@ -140,13 +140,13 @@ Deno.test("productVariants() have tiles of gemm that its template can stage and 
       const tiles = tilesOf(apply(tuned), "o").gemmTiles
         .filter(({ minRows }) => minRows === rows.minRows);
       for (const call of gemmCalls(product, buffers, { ...tuned, gemmTiles: tiles })) {
-        const { LANES, FOURS, X_LOADS, W_LOADS, LOAD, ROWS, SLICES, TILE_M } = call.constants;
+        const { LANES, FOURS, X_LOADS, W_LOADS, LOAD, ROWS, SLICES, W } = call.constants;
         assert(Number(LANES) <= 256 && Number(LANES) % Number(FOURS) === 0, name);
         assert(Number.isInteger(X_LOADS) && Number.isInteger(W_LOADS), name);
         assert(Number(FOURS) % Number(LOAD) === 0, name);
         // The sums of a row over all slices meet where its inputs were staged.
         const room = Number(ROWS) * (Number(FOURS) + 1);
-        if (Number(SLICES) > 1) assert(Number(LANES) * Number(TILE_M) / 4 <= room, name);
+        if (Number(SLICES) > 1) assert(Number(LANES) * Number(W) / 4 <= room, name);
         // Every GPU worth the name has twice what WebGPU promises.
         const bytes = workgroupBytes(call);
         assert(bytes > 0 && bytes <= 32_768, name);

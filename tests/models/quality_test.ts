@@ -8,9 +8,10 @@ import {
   divergence,
   evaluationStories,
   goldenAgreement,
+  logitsOfTexts,
   perplexity,
+  perplexityOfLogits,
   Scorer,
-  scoresOf,
   storyPerplexity,
   type TokenScores,
 } from "../support/perplexity.ts";
@@ -28,27 +29,17 @@ Deno.test("perplexity() is the inverse of the geometric mean probability", () =>
 
 const STORIES = evaluationStories();
 
-async function storyLogits(scorer: Scorer): Promise<Float32Array[][]> {
-  const logits: Float32Array[][] = [];
-  for (const story of STORIES) logits.push(await scorer.logits(story));
-  return logits;
-}
-
-function perplexityOf(logits: readonly Float32Array[][]): number {
-  return perplexity(STORIES.map((story, i) => scoresOf(logits[i]!, story)));
-}
-
 /** A scorer with K and V in f32, and its logits of the stories, once for all tests that ask. */
 let exact: Promise<{ scorer: Scorer; logits: Float32Array[][] }> | undefined;
 
 async function makeExact(gpu: Device) {
   const scorer = await Scorer.create(gpu, { kvCacheDtype: "f32" });
-  return { scorer, logits: await storyLogits(scorer) };
+  return { scorer, logits: await logitsOfTexts(scorer, STORIES) };
 }
 
 gpuTest("the stories have the perplexity stated: WebGPU", async (gpu) => {
   const { logits } = await (exact ??= makeExact(gpu));
-  assertAlmostEquals(perplexityOf(logits), STORY_PERPLEXITY, 1e-4);
+  assertAlmostEquals(perplexityOfLogits(STORIES, logits), STORY_PERPLEXITY, 1e-4);
 });
 Deno.test("the stories have the perplexity stated: reference device", async () => {
   const scorer = await Scorer.create(new ReferenceDevice(), { kvCacheDtype: "f32" });
@@ -81,8 +72,8 @@ for (const [config, held] of BOUNDS) {
   gpuTest(`KV in ${Object.values(config).join(", ")} keeps the model's quality`, async (gpu) => {
     const plain = await (exact ??= makeExact(gpu));
     const scorer = await Scorer.create(gpu, config);
-    const logits = await storyLogits(scorer);
-    const grown = perplexityOf(logits) / STORY_PERPLEXITY - 1;
+    const logits = await logitsOfTexts(scorer, STORIES);
+    const grown = perplexityOfLogits(STORIES, logits) / STORY_PERPLEXITY - 1;
     assert(Math.abs(grown) < held.growth, `perplexity grew by ${grown}`);
     const apart = divergence(plain.logits.flat(), logits.flat());
     assert(apart < held.divergence, `${apart} nats per token from f32`);

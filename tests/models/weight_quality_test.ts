@@ -10,9 +10,9 @@ import {
   divergence,
   evaluationStories,
   goldenAgreement,
-  perplexity,
+  logitsOfTexts,
+  perplexityOfLogits,
   Scorer,
-  scoresOf,
 } from "../support/perplexity.ts";
 import { recallByTask } from "../support/recall.ts";
 
@@ -64,23 +64,13 @@ const [NUM_STORIES, NUM_PROMPTS] = [4, 10];
 
 const STORIES = evaluationStories().slice(0, NUM_STORIES);
 
-async function logitsOf(scorer: Scorer): Promise<Float32Array[][]> {
-  const logits: Float32Array[][] = [];
-  for (const story of STORIES) logits.push(await scorer.logits(story));
-  return logits;
-}
-
-function perplexityOf(logits: readonly Float32Array[][]): number {
-  return perplexity(STORIES.map((story, i) => scoresOf(logits[i]!, story)));
-}
-
 /** How far weights in a format of llama.cpp, four bits of the embedding too, are from the stored. */
 async function divergenceOfQ4_0(device: Device, plain: Float32Array[][]): Promise<number> {
   const dir = await Deno.makeTempDir();
   try {
     const modelDir = `${dir}/q4_0.gguf`;
     await Deno.writeFile(modelDir, demoGguf("Q4_0"));
-    const logits = await logitsOf(await Scorer.create(device, { modelDir }));
+    const logits = await logitsOfTexts(await Scorer.create(device, { modelDir }), STORIES);
     return divergence(plain.flat(), logits.flat());
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -94,14 +84,14 @@ Deno.test({
   sanitizeResources: false,
   async fn() {
     const device = await WebGpuDevice.open() ?? new ReferenceDevice();
-    const plain = await logitsOf(await Scorer.create(device, {}));
-    const plainPerplexity = perplexityOf(plain);
+    const plain = await logitsOfTexts(await Scorer.create(device, {}), STORIES);
+    const plainPerplexity = perplexityOfLogits(STORIES, plain);
     const apart = new Map<string, number>();
     for (const { flags, recall: [least, count], ...held } of FORMATS) {
       const words = flags.join(" ");
       const scorer = await Scorer.create(device, choiceOf(flags));
-      const logits = await logitsOf(scorer);
-      const grown = perplexityOf(logits) / plainPerplexity - 1;
+      const logits = await logitsOfTexts(scorer, STORIES);
+      const grown = perplexityOfLogits(STORIES, logits) / plainPerplexity - 1;
       assert(grown <= held.growth, `${words}: perplexity grew by ${grown}`);
       const nats = divergence(plain.flat(), logits.flat());
       assert(nats <= held.divergence, `${words}: ${nats} nats per token`);

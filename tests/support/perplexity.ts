@@ -237,6 +237,24 @@ export async function storyPerplexity(scorer: Scorer, count = Infinity): Promise
   return perplexity(scores);
 }
 
+/** Logits of each position of each text. */
+export async function logitsOfTexts(
+  scorer: Scorer,
+  texts: readonly Uint32Array[],
+): Promise<Float32Array[][]> {
+  const logits: Float32Array[][] = [];
+  for (const text of texts) logits.push(await scorer.logits(text));
+  return logits;
+}
+
+/** Perplexity per token of texts, of each of which there are the logits. */
+export function perplexityOfLogits(
+  texts: readonly Uint32Array[],
+  logits: readonly Float32Array[][],
+): number {
+  return perplexity(texts.map((text, i) => scoresOf(logits[i]!, text)));
+}
+
 /**
  * Share of the golden greedy ids, or of those of the first `count` prompts, that are the likeliest
  * after the golden tokens before them, 0 to 1.
