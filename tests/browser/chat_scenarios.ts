@@ -63,19 +63,36 @@ async function stop(rig: Rig) {
 
 async function branches(rig: Rig) {
   const page = await rig.visit();
+  const bubble = page.locator(".bubble");
   await say(page, PROMPT);
   const first = await answerOf(page);
   await askAgain(page);
   await answerOf(page);
-  await page.getByLabel("Edit and ask again").click();
+  assertEquals(await page.evaluate(editAtOnce), PROMPT);
   await page.getByLabel("The message, edited").fill("Hello!");
   await page.getByRole("button", { name: "Ask again" }).click();
-  await page.locator(".bubble", { hasText: "Hello!" }).waitFor();
+  await bubble.getByText("Hello!", { exact: true }).waitFor();
   const second = await answerOf(page);
   assert(second !== first);
   await page.locator(".message.user").getByLabel("Previous version").click();
-  await page.locator(".bubble", { hasText: PROMPT }).waitFor();
+  await bubble.getByText(PROMPT, { exact: true }).waitFor();
   assertEquals(await answerOf(page), first);
+}
+
+/**
+ * Opens the editor of a question and selects its text as soon as the field is there, as a program
+ * that types; what is selected some frames later.
+ */
+async function editAtOnce(): Promise<string> {
+  const isDrawn = new Promise<void>((resolve) =>
+    new MutationObserver(() => resolve()).observe(document.body, { childList: true, subtree: true })
+  );
+  document.querySelector<HTMLElement>("[aria-label='Edit and ask again']")!.click();
+  await isDrawn;
+  const area = document.querySelector<HTMLTextAreaElement>(".editor textarea")!;
+  area.select();
+  for (let i = 0; i < 10; i++) await new Promise(requestAnimationFrame);
+  return area.value.slice(area.selectionStart, area.selectionEnd);
 }
 
 async function reload(rig: Rig) {

@@ -105,6 +105,23 @@ async function keyboard(rig: Rig) {
   assert(await page.locator("#machine-panel").isVisible());
   await page.keyboard.press("ArrowLeft");
   assert(await page.locator("#composer").isVisible());
+  // What is read from the store late does not take the focus from where one types.
+  await page.addInitScript(holdStore);
+  await page.reload();
+  await page.getByLabel("Search conversations").fill("hello");
+  await page.evaluate("releaseStore()");
+  await page.locator(".message").first().waitFor();
+  assertEquals(await focused(page), "Search conversations");
+}
+
+/** Lets what the page's store holds be read only after `releaseStore()`. */
+function holdStore(): void {
+  const isReleased = new Promise((resolve) => Object.assign(globalThis, { releaseStore: resolve }));
+  const listen = EventTarget.prototype.addEventListener;
+  IDBOpenDBRequest.prototype.addEventListener = function (type: string, listener: EventListener) {
+    const late: EventListener = (event) => void isReleased.then(() => listener(event));
+    listen.call(this, type, type === "success" ? late : listener);
+  };
 }
 
 async function still(rig: Rig) {

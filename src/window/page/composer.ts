@@ -17,8 +17,9 @@ export function Composer({ conversationId, isBusy, onSend, onStop, onEditLast }:
   const [text, setText] = useState("");
   const area = useRef<HTMLTextAreaElement>(null);
   useEffect(() => {
-    // A touch keyboard opens when it is asked for.
-    if (matchMedia("(hover: hover)").matches) area.current!.focus();
+    // A touch keyboard opens when it is asked for, and a field that has the focus keeps it.
+    const isTyping = document.activeElement?.matches("input, textarea, select");
+    if (!isTyping && matchMedia("(hover: hover)").matches) area.current!.focus();
   }, [conversationId]);
   useLayoutEffect(() => {
     const { style } = area.current!;

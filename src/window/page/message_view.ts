@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 import { html } from "htm/preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ChatModel } from "./chat_model.ts";
 import { type AnswerFigures, type Message, siblingsOf } from "./conversation.ts";
 import { Icon, type IconName } from "./icons.ts";
@@ -173,7 +173,8 @@ function Figures({ figures, isBusy }: { figures: AnswerFigures | undefined; isBu
 
 function Editor({ model, message, onEnd }: MessageProps & { onEnd: () => void }) {
   const area = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => {
+  // At once: who has begun to type keeps the selection.
+  useLayoutEffect(() => {
     area.current!.focus();
     area.current!.setSelectionRange(message.content.length, message.content.length);
   }, []);
