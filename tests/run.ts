@@ -5,13 +5,14 @@
  *
  * Without an adapter it installs the software one where it can (Linux, apt-get, root) and says so;
  * elsewhere the tests that need one are skipped, with the reason printed. Set `QUIRE_REQUIRE_GPU`
- * to fail instead. The files that take longest start first, and are named at the end. Other
- * arguments are passed on to `deno test`; paths among them are all that runs.
+ * to fail instead. The files that take longest start first; at the end they are named, and what
+ * failed is repeated. Other arguments are passed on to `deno test`; paths among them are all that runs.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { existsSync } from "node:fs";
 import {
   compilesMost,
+  failuresOf,
   fileTimes,
   quickFiles,
   slowestFirst,
@@ -126,7 +127,7 @@ function partsOf(files: readonly string[]): readonly Part[] {
   ];
 }
 
-/** Runs the tests, shows their output, names the slowest files and repeats the totals on one line. */
+/** Runs the tests, shows their output, and repeats at its end what failed and why, and the totals. */
 async function test(
   flags: readonly string[],
   files: readonly string[],
@@ -137,6 +138,9 @@ async function test(
   );
   const outputs = parts.map(({ output }) => output);
   nameSlowest(outputs.join("\n"));
+  for (const failure of outputs.flatMap((output) => failuresOf(output))) {
+    console.log(`\n${failure}\n`);
+  }
   return printTotals(outputs) && parts.every(({ success }) => success);
 }
 

@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   compilesMost,
+  failuresOf,
   fileTimes,
   FULL_RUN_ONLY,
   quickFiles,
@@ -68,6 +69,38 @@ Deno.test("fileTimes() adds up the tests of each file, however they are printed"
   ]);
   const alone = ["running 2 tests from ./tests/c_test.ts", "one ... ok (5s)", "two ... ok (1s)"];
   assertEquals(fileTimes(alone.join("\n")), [{ file: "tests/c_test.ts", seconds: 6 }]);
+});
+
+Deno.test("failuresOf() repeats the tests that failed, and the first lines of why", () => {
+  const output = [
+    "./tests/a_test.ts => prints ...",
+    " ERRORS ",
+    "./tests/a_test.ts => prints ... ok (1ms)",
+    "",
+    " ERRORS ",
+    "",
+    "one (of two) => ./tests/a_test.ts:1:6",
+    "error: Error: first",
+    "second",
+    "    at file:///tests/a_test.ts:1:34",
+    "",
+    "two ... a step => ./tests/b_test.ts:20:47",
+    "error: TypeError: in a step",
+    "    at fn (file:///tests/b_test.ts:2:85)",
+    "",
+    " FAILURES ",
+    "",
+    "one (of two) => ./tests/a_test.ts:1:6",
+    "two ... a step => ./tests/b_test.ts:20:47",
+    "",
+    "FAILED | 1 passed | 2 failed (27ms)",
+  ].join("\n");
+  assertEquals(failuresOf(output, 3), [
+    "one (of two) => ./tests/a_test.ts:1:6\nerror: Error: first\nsecond",
+    "two ... a step => ./tests/b_test.ts:20:47\nerror: TypeError: in a step\n" +
+    "    at fn (file:///tests/b_test.ts:2:85)",
+  ]);
+  assertEquals(failuresOf("ok | 3 passed | 0 failed (1s)"), []);
 });
 
 Deno.test("the lists of long test files name files that there are", () => {

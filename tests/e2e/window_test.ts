@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert } from "@std/assert";
 import { BROWSERS, findBrowser } from "../support/find_browser.ts";
 import { freePort, ServerProcess } from "../support/server_process.ts";
 
@@ -25,7 +25,7 @@ Deno.test({
     const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
     const lines = decode(stdout).split("\n").filter((line) => line.startsWith("{"));
     for (const { name, error } of lines.map((line) => JSON.parse(line))) {
-      await t.step({ name, ...UNSANITIZED, fn: () => assertEquals(error, undefined) });
+      await t.step({ name, ...UNSANITIZED, fn: () => assert(error === undefined, error) });
     }
     assert(lines.length >= 20, `${lines.length} scenarios:\n${decode(stderr)}`);
     await server.stop();

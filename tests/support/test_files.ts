@@ -1,4 +1,4 @@
-/** Which test files there are, in which order they run, and how long each took. */
+/** Which test files there are, in which order they run, how long each took, and what failed. */
 
 /**
  * Files that take longest, about the longest first: they start first, so that none is left over
@@ -181,4 +181,16 @@ function secondsOf(time: string): number {
   const unitSeconds: Record<string, number> = { m: 60, s: 1, ms: 1e-3, "µs": 1e-6 };
   return [...time.matchAll(/(\d+)(ms|µs|m|s)/g)]
     .reduce((sum, [, count, unit]) => sum + Number(count) * unitSeconds[unit!]!, 0);
+}
+
+/** What failed in a run, as `deno test` prints it in front of the names. */
+const ERRORS = /^ ERRORS \n\n([^]*?)\n FAILURES $/gm;
+
+/** The failed tests of a run, each with the first lines of why: what a log that is cut off has to keep. */
+export function failuresOf(output: string, maxLines = 12): string[] {
+  const errors = [...output.matchAll(ERRORS)].at(-1)?.[1] ?? "";
+  const failures = errors.split(/^(?=.* => \.\/\S+:\d+:\d+$)/m).filter((text) =>
+    text.trim() !== ""
+  );
+  return failures.map((text) => text.trimEnd().split("\n").slice(0, maxLines).join("\n"));
 }
