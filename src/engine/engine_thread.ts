@@ -11,7 +11,9 @@ const MIB = 2 ** 20;
  * It is a Worker of `node:worker_threads`, which ends alone when its heap is full; a Worker of the
  * Web takes the whole process along. Its end shows on a port that it holds and nobody uses: the
  * port closes when the isolate is gone, also after `close` or `exit`, and stays open while the
- * thread is in a loop or a driver's call that `terminate` cannot end.
+ * thread is in a loop or a driver's call that `terminate` cannot end. That may be seen before what
+ * the isolate said last; the Worker's own "exit" comes after all of it, but at once after
+ * `terminate`. So it is gone with the later of both.
  */
 export class EngineThread implements EngineWorker {
   readonly #worker: Worker;
@@ -35,10 +37,13 @@ export class EngineThread implements EngineWorker {
   listen({ onMessage, onError, onExit }: WorkerListener): void {
     this.#worker.on("message", onMessage);
     this.#worker.on("error", (error) => onError(crashOf(error)));
+    const [isSilent, isFree] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    this.#worker.on("exit", () => isSilent.resolve());
     // Only a port that is read tells of its end; this one must not keep the process alive.
     this.#lifeline.on("message", () => {});
-    this.#lifeline.on("close", onExit);
+    this.#lifeline.on("close", () => isFree.resolve());
     this.#lifeline.unref();
+    Promise.all([isSilent.promise, isFree.promise]).then(onExit);
   }
 
   postMessage(message: ToEngine): void {

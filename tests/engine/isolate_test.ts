@@ -78,3 +78,28 @@ Deno.test("EngineClient replaces a real Worker whose device is lost", async () =
   assertEquals((await Array.fromAsync(after)).flat().at(-1)?.finishReason, "length");
   client.close();
 });
+
+/** Ends by itself, right after its last words. */
+const PARTING = `
+  import { parentPort } from "node:worker_threads";
+  parentPort.on("message", () => {
+    for (let id = 0; id < 5; id++) parentPort.postMessage({ type: "admitted", ids: [String(id)] });
+    Deno.exit(7);
+  });`;
+
+Deno.test("EngineThread tells what an isolate has said before it tells of its end", async () => {
+  const thread = new EngineThread(new URL(`data:text/javascript,${encodeURIComponent(PARTING)}`));
+  const heard: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  thread.listen({
+    onMessage: (message) =>
+      heard.push(message.type === "admitted" ? message.ids[0]! : message.type),
+    onError: ({ reason }) => heard.push(reason),
+    onExit: () => (heard.push("end"), resolve()),
+  });
+  thread.postMessage({ type: "ping" });
+  // Busy, as a process is that serves many: both lie there when it looks.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+  await promise;
+  assertEquals(heard, ["0", "1", "2", "3", "4", "end"]);
+});
