@@ -10,14 +10,18 @@
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { existsSync } from "node:fs";
+import { relative } from "node:path";
 import {
   compilesMost,
   failuresOf,
   fileTimes,
+  groupsOf,
   quickFiles,
   slowestFirst,
+  type TestEntry,
   testFilesIn,
   testFolderOf,
+  writeEntries,
 } from "./support/test_files.ts";
 
 /** Files named at the end. */
@@ -102,7 +106,7 @@ async function ensureAdapter(): Promise<boolean> {
   return !Deno.env.has("QUIRE_REQUIRE_GPU");
 }
 
-/** A part of the files, and what its process is told besides. */
+/** A part of the files, and what the process that runs them is told besides. */
 interface Part {
   readonly files: readonly string[];
   /** Files at a time. */
@@ -145,22 +149,48 @@ async function test(
 }
 
 async function testPart(flags: readonly string[], { files, numJobs, env }: Part) {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--no-check", "--parallel", ...flags, ...files],
-    env: { ...ENVIRONMENT, ...allocator(), ...env, DENO_JOBS: String(numJobs), NO_COLOR: "1" },
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  let output = "";
-  let numShown = 0;
-  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-    output += text;
-    // Whole lines, since the other process writes as well.
-    const end = output.lastIndexOf("\n") + 1;
-    Deno.stdout.writeSync(new TextEncoder().encode(output.slice(numShown, end)));
-    numShown = end;
+  const folder = Deno.makeTempDirSync({ prefix: "quire_tests_" });
+  try {
+    const entries = writeEntries(folder, groupsOf(files));
+    const args = ["test", "-A", "--no-check", "--parallel", "--config", "deno.json", ...flags];
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [...args, ...entries.map(({ path }) => path)],
+      env: { ...ENVIRONMENT, ...allocator(), ...env, DENO_JOBS: String(numJobs), NO_COLOR: "1" },
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const output = await show(child.stdout, entries);
+    return { output, success: (await child.status).success };
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
   }
-  return { output, success: (await child.status).success };
+}
+
+/** Shows what tests print, with the names of files in place of their entries' paths. */
+async function show(
+  stdout: ReadableStream<Uint8Array<ArrayBuffer>>,
+  entries: readonly TestEntry[],
+): Promise<string> {
+  const names = new Map(entries.map(({ path, name }) => [relative(".", path), `./${name}`]));
+  let output = "";
+  const write = (text: string) => {
+    const named = text.replaceAll(
+      /\S+\/quire_tests_\w+\/\d+\.ts/g,
+      (path) => names.get(path) ?? path,
+    );
+    output += named;
+    Deno.stdout.writeSync(new TextEncoder().encode(named));
+  };
+  let rest = "";
+  for await (const text of stdout.pipeThrough(new TextDecoderStream())) {
+    rest += text;
+    // Whole lines, since the other process writes as well.
+    const end = rest.lastIndexOf("\n") + 1;
+    write(rest.slice(0, end));
+    rest = rest.slice(end);
+  }
+  write(rest);
+  return output;
 }
 
 function nameSlowest(output: string): void {

@@ -4,11 +4,13 @@ import {
   failuresOf,
   fileTimes,
   FULL_RUN_ONLY,
+  groupsOf,
   quickFiles,
   SLOWEST,
   slowestFirst,
   testFilesIn,
   testFolderOf,
+  writeEntries,
 } from "./support/test_files.ts";
 
 Deno.test("testFilesIn() finds every test file, and slowestFirst() loses none", () => {
@@ -22,6 +24,38 @@ Deno.test("testFilesIn() finds every test file, and slowestFirst() loses none", 
     "tests/e2e/recall_test.ts",
     "tests/a_test.ts",
   ]);
+});
+
+Deno.test("groupsOf() loses no file, keeps the order, and leaves long files and servers alone", () => {
+  const files = slowestFirst(testFilesIn("tests"));
+  const groups = groupsOf(files);
+  assertEquals(groups.flat().toSorted(), files.toSorted());
+  for (const group of groups) {
+    assertEquals(group, files.filter((file) => group.includes(file)));
+    if (group.length === 1) continue;
+    assertEquals(group.length <= (group.some(compilesMost) ? 4 : 16), true, group.join(", "));
+    const isApart = (file: string) => SLOWEST.includes(file) || /tests\/(e2e|faults)\//.test(file);
+    assertEquals(group.filter(isApart), []);
+  }
+  assertEquals(groups.length < files.length / 2, true);
+  assertEquals(groupsOf([]), []);
+  assertEquals(groupsOf(["tests/run_test.ts"]), [["tests/run_test.ts"]]);
+});
+
+Deno.test("writeEntries() writes modules that import each file of their groups", () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const groups = [["tests/a_test.ts"], ["tests/b/c_test.ts", "tests/d_test.ts"]];
+    const entries = writeEntries(folder, groups);
+    assertEquals(entries.map(({ name }) => name), ["tests/a_test.ts", "tests/b/c_test.ts+1"]);
+    const root = new URL("../", import.meta.url).href;
+    assertEquals(
+      entries.map(({ path }) => Deno.readTextFileSync(path)),
+      groups.map((files) => files.map((file) => `import "${root}${file}";\n`).join("")),
+    );
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
 });
 
 Deno.test("compilesMost() knows the kernels' files, and the families' by names that there are", () => {

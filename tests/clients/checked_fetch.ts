@@ -87,7 +87,7 @@ async function check(path: string, response: Response): Promise<void> {
     return;
   }
   assert(text.endsWith("\n\n"));
-  const events = text.slice(0, -2).split("\n\n");
+  const events = text.slice(0, -2).split("\n\n").filter((event) => !event.startsWith(":"));
   if (!format.namesEvents) assertEquals(events.pop(), "data: [DONE]");
   format.stream(events.map((event) => payloadOf(event, format)));
 }

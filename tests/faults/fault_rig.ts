@@ -97,9 +97,10 @@ async function openStream(url: string): Promise<{ text: Promise<string> }> {
   return { text: rest() };
 }
 
-/** Payloads of a stream's events; it ends with the word that it is over. */
+/** Payloads of a stream's events, without heartbeats; it ends with the word that it is over. */
 function payloads(text: string): string[] {
-  const events = text.trimEnd().split("\n\n").map((event) => event.replace(/^data: /, ""));
+  const messages = text.trimEnd().split("\n\n").filter((message) => message !== ": keep-alive");
+  const events = messages.map((event) => event.replace(/^data: /, ""));
   assertEquals(events.pop(), "[DONE]");
   return events;
 }

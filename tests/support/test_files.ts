@@ -3,7 +3,7 @@
 /**
  * Files that take longest, about the longest first: they start first, so that none is left over
  * while the other processors are idle, and those that wait for processes or timers beside those that
- * compute. Deno keeps the order, but for files of deeper folders, which go before.
+ * compute.
  */
 export const SLOWEST: readonly string[] = [
   "tests/models/deterministic_test.ts",
@@ -99,6 +99,14 @@ export const FULL_RUN_ONLY: readonly string[] = [
   "tests/kernels/deterministic_attention_test.ts",
 ];
 
+/** Rooms whose files start servers, at once or for long. */
+const STARTS_SERVERS = /^tests\/(e2e|faults)\//;
+
+/** Most files that share an isolate: enough that the cost of one is small, few enough to balance. */
+const MAX_GROUP_SIZE = 16;
+/** The same of files that compile kernels. */
+const MAX_COMPILING_GROUP_SIZE = 4;
+
 /** Files that compare kernels, or models of random weights, of many shapes on little data. */
 const COMPILES_MOST = [
   /^tests\/kernels\//,
@@ -130,6 +138,49 @@ export function slowestFirst(files: readonly string[]): string[] {
 /** Whether a software adapter takes longer to compile a file's kernels than to run them. */
 export function compilesMost(file: string): boolean {
   return COMPILES_MOST.some((pattern) => pattern.test(file));
+}
+
+/**
+ * The files by the isolate that runs them, in order: long ones have one each, short ones share. A new
+ * isolate costs 0.3 s of processor time, and as much again to compile the modules that most import.
+ */
+export function groupsOf(files: readonly string[]): string[][] {
+  const isAlone = (file: string) => SLOWEST.includes(file) || STARTS_SERVERS.test(file);
+  const short = files.filter((file) => !isAlone(file));
+  return [
+    ...files.filter(isAlone).map((file) => [file]),
+    ...evenly(short.filter(compilesMost), MAX_COMPILING_GROUP_SIZE),
+    ...evenly(short.filter((file) => !compilesMost(file)), MAX_GROUP_SIZE),
+  ];
+}
+
+function evenly(files: readonly string[], maxSize: number): string[][] {
+  const numGroups = Math.ceil(files.length / maxSize);
+  const size = Math.ceil(files.length / numGroups);
+  return Array.from({ length: numGroups }, (_, i) => files.slice(i * size, (i + 1) * size))
+    .filter((group) => group.length > 0);
+}
+
+/** What runs in one isolate. */
+export interface TestEntry {
+  /** The module, which imports the files. */
+  readonly path: string;
+  /** The first file, and how many others. */
+  readonly name: string;
+}
+
+/** Writes a module per group into `folder`: `deno test` keeps the order of modules of one folder. */
+export function writeEntries(folder: string, groups: readonly (readonly string[])[]): TestEntry[] {
+  return groups.map((files, i) => {
+    const path = `${folder}/${String(i).padStart(3, "0")}.ts`;
+    const imports = files.map((file) => `import ${JSON.stringify(toFileUrl(file))};\n`);
+    Deno.writeTextFileSync(path, imports.join(""));
+    return { path, name: files.length === 1 ? files[0]! : `${files[0]}+${files.length - 1}` };
+  });
+}
+
+function toFileUrl(file: string): string {
+  return new URL(`../../${file}`, import.meta.url).href;
 }
 
 /** The files of a quick run, and those that it leaves out. */
