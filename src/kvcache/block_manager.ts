@@ -8,7 +8,7 @@ import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./a
 import { mapBlocks } from "./block_map.ts";
 import { createPool } from "./pool/create_pool.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
-import { PoolRoom } from "./pool_room.ts";
+import { PoolCapacity } from "./pool_capacity.ts";
 import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import type { ContentKey } from "./prefix/encoder_entry.ts";
@@ -49,7 +49,7 @@ export class BlockManager {
   /** The cache where there is one, else the pool. */
   readonly #blockSource: BlockSource;
   readonly #onDecision: DecisionListener | undefined;
-  readonly #room: PoolRoom;
+  readonly #capacity: PoolCapacity;
   readonly #copies: CopyQueue;
   readonly #allocator: SequenceAllocator;
   readonly #snapshots: StateSnapshots | undefined;
@@ -67,8 +67,8 @@ export class BlockManager {
     this.#blockSource = this.#cache ?? this.#pool;
     const shared = { groups, grain, pool: this.#pool, blockSource: this.#blockSource };
     const watermark = options.numWatermarkBlocks;
-    this.#room = new PoolRoom({ ...shared, blocksPerSlab, watermark });
-    this.isCut = this.#room.isCut;
+    this.#capacity = new PoolCapacity({ ...shared, blocksPerSlab, watermark });
+    this.isCut = this.#capacity.isCut;
     this.#copies = new CopyQueue(this.#blockSource);
     this.#onDecision = options.onDecision;
     const { swapSpace } = options;
@@ -77,7 +77,7 @@ export class BlockManager {
       ...shared,
       swap: this.swap,
       cache: this.#cache,
-      room: this.#room,
+      capacity: this.#capacity,
       copies: this.#copies,
       snapshotInterval: options.stateSnapshotInterval,
       onDecision: options.onDecision,
@@ -132,17 +132,17 @@ export class BlockManager {
 
   /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
   numSlabsOf(numTokens: number, inputs?: readonly EncoderInput[]): number {
-    return this.#room.numSlabsOf(numTokens, inputs);
+    return this.#capacity.numSlabsOf(numTokens, inputs);
   }
 
   /** Tokens of one sequence that would fit if it had the pool alone; perhaps without limit. */
   get numPoolTokens(): number {
-    return this.#room.numTokens;
+    return this.#capacity.numTokens;
   }
 
   /** Slabs that `width` beams fill at least, each with a block of its own behind the prompt's. */
   numSlabsOfSearch(numPromptTokens: number, width: number): number {
-    return this.#room.numSlabsOfSearch(numPromptTokens, width);
+    return this.#capacity.numSlabsOfSearch(numPromptTokens, width);
   }
 
   /** Slabs that so many blocks fill. */
@@ -161,17 +161,17 @@ export class BlockManager {
 
   /** Blocks that a fork of `numTokens` tokens takes which shares the first `numShared`. */
   forkDemand(numTokens: number, numShared: number): Demand {
-    return this.#room.forkDemand(numTokens, numShared);
+    return this.#capacity.forkDemand(numTokens, numShared);
   }
 
   /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
   extensionDemand(id: SequenceId, numTokens: number): Demand {
-    return this.#room.extensionDemand(this.#allocator.blocksOf(id).tables, numTokens);
+    return this.#capacity.extensionDemand(this.#allocator.blocksOf(id).tables, numTokens);
   }
 
   /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
   numMissingToExtend(demand: Demand): number {
-    return this.#room.countMissing(demand);
+    return this.#capacity.countMissing(demand);
   }
 
   /** Whether sequences that run can get so many more blocks among them. */
@@ -189,7 +189,7 @@ export class BlockManager {
    * alone.
    */
   headroomFor(numHeadroomSlabs: number): number {
-    return this.#room.headroomFor({
+    return this.#capacity.headroomFor({
       isFirst: this.#allocator.sequences.size === 0,
       numHeadroomSlabs,
     });

@@ -4,7 +4,7 @@ import { type CacheSpec, hasStates, type StepGrain } from "../core/cache_group.t
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
-import type { AdmissionPlan, PoolRoom } from "./pool_room.ts";
+import type { AdmissionPlan, PoolCapacity } from "./pool_capacity.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import type { CachedLength, PrefixCache } from "./prefix/prefix_cache.ts";
@@ -29,7 +29,7 @@ export interface AllocatorOptions {
   readonly cache: PrefixCache | undefined;
   /** The cache where there is one, else the pool. */
   readonly blockSource: BlockSource;
-  readonly room: PoolRoom;
+  readonly capacity: PoolCapacity;
   readonly copies: CopyQueue;
   /** Blocks in host memory; absent where there is none. */
   readonly swap: SwapStore | undefined;
@@ -90,10 +90,10 @@ export class SequenceAllocator {
     const planInputs = this.#inputs.planner(inputs, scope);
     const terms = { isFirst: this.sequences.size === 0, reserved, numHeadroomSlabs, planInputs };
     const hit = this.lookUp(tokens, tokenScope(options), maxCachedTokens);
-    const { room, swap } = this.#options;
+    const { capacity, swap } = this.#options;
     const swapped = options.swappedId === undefined ? undefined : swap?.find(options.swappedId);
-    const swapIn = swapped && room.planSwapIn(swapped, hit, tokens.length, terms);
-    return swapIn ?? room.planAdmission(hit, tokens.length, terms);
+    const swapIn = swapped && capacity.planSwapIn(swapped, hit, tokens.length, terms);
+    return swapIn ?? capacity.planAdmission(hit, tokens.length, terms);
   }
 
   /** What a fork shares, takes and copies; undefined where its source has not got that. */
@@ -117,10 +117,10 @@ export class SequenceAllocator {
   /** Forks another sequence as `id`, or returns undefined and has changed nothing. */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions): Admission | undefined {
     const { numTokens, numShared = numTokens - 1, isOfRunningGroup = false } = fork;
-    const { room, blockSource, groups, onDecision } = this.#options;
+    const { capacity, blockSource, groups, onDecision } = this.#options;
     const plan = this.planFork(fork);
     if (plan === undefined) return undefined;
-    const hasRoom = isOfRunningGroup ? room.countMissing(plan.demand) <= 0 : this.#hasRoom(
+    const hasRoom = isOfRunningGroup ? capacity.countMissing(plan.demand) <= 0 : this.#hasRoom(
       id,
       this.#countMissing(plan.demand, fork.numHeadroomSlabs),
       plan.demand,
@@ -152,18 +152,18 @@ export class SequenceAllocator {
 
   /** Makes the tables of sequence `id` cover `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
-    const { room } = this.#options;
+    const { capacity } = this.#options;
     const sequence = this.blocksOf(id);
-    const demand = room.extensionDemand(sequence.tables, numTokens);
+    const demand = capacity.extensionDemand(sequence.tables, numTokens);
     if (demand.every((count) => count === 0)) return true;
-    if (room.countMissing(demand) > 0) return false;
+    if (capacity.countMissing(demand) > 0) return false;
     sequence.append(this.#take(id, demand));
     return true;
   }
 
   #countMissing(demand: Demand, numHeadroomSlabs: number | undefined): number {
     const terms = { isFirst: this.sequences.size === 0, numHeadroomSlabs };
-    return this.#options.room.countMissingToAdmit(demand, [], terms);
+    return this.#options.capacity.countMissingToAdmit(demand, [], terms);
   }
 
   /** Whether a new sequence may take so many blocks; tells why it waits if it may not. */
@@ -176,16 +176,16 @@ export class SequenceAllocator {
   ): boolean {
     invariant(!this.sequences.has(id), `sequence ${id} has a block table already`);
     if (numMissing <= 0) return true;
-    const { pool, room, onDecision } = this.#options;
+    const { pool, capacity, onDecision } = this.#options;
     const isFirst = this.sequences.size === 0;
-    const numHeadroomSlabs = room.headroomFor({ isFirst, numHeadroomSlabs: numAsked });
+    const numHeadroomSlabs = capacity.headroomFor({ isFirst, numHeadroomSlabs: numAsked });
     onDecision?.({
       type: "wait",
       sequenceId: id,
       reason: "blocks",
       numNeeded: pool.numSlabsFor(demand),
       numFree: pool.numFree,
-      numEvictable: room.countEvictable(hits),
+      numEvictable: capacity.countEvictable(hits),
       ...(numHeadroomSlabs > 0 ? { numHeadroomSlabs } : {}),
     });
     return false;

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { NO_BLOCK } from "../../src/core/cache_group.ts";
 import { createPool } from "../../src/kvcache/pool/create_pool.ts";
 import type { BlockNeed } from "../../src/kvcache/pool/pool.ts";
-import { PoolRoom } from "../../src/kvcache/pool_room.ts";
+import { PoolCapacity } from "../../src/kvcache/pool_capacity.ts";
 import { FULL, windowOf } from "../support/kv_groups.ts";
 
 const BLOCKS_PER_SLAB = [4, 1];
@@ -16,7 +16,7 @@ const HIT = {
 const SWAPPED = { numTokens: 32, numSkipped: 0, blocks: [] };
 
 /** A pool in which what is found lies in too many slabs: with any of it a slab is missing. */
-function spreadRoom(): { room: PoolRoom; needs: BlockNeed[] } {
+function spreadPool(): { capacity: PoolCapacity; needs: BlockNeed[] } {
   const pool = createPool(8, BLOCKS_PER_SLAB);
   const needs: BlockNeed[] = [];
   const countMissing = (need: BlockNeed) => {
@@ -32,32 +32,32 @@ function spreadRoom(): { room: PoolRoom; needs: BlockNeed[] } {
   const grain = { blockSize: 4, maxInFlightTokens: 8 };
   const groups = [FULL, windowOf(8)];
   const shared = { pool, blockSource, groups, grain, blocksPerSlab: BLOCKS_PER_SLAB };
-  return { room: new PoolRoom({ ...shared, watermark: 0 }), needs };
+  return { capacity: new PoolCapacity({ ...shared, watermark: 0 }), needs };
 }
 
-Deno.test("PoolRoom plans to hold what is found of full attention, and to copy the rest in", () => {
-  const { room } = spreadRoom();
-  const plan = room.planSwapIn(SWAPPED, HIT, 33, { isFirst: false })!;
+Deno.test("PoolCapacity plans to hold what is found of full attention, and to copy the rest in", () => {
+  const { capacity } = spreadPool();
+  const plan = capacity.planSwapIn(SWAPPED, HIT, 33, { isFirst: false })!;
   assertEquals([plan.numSwappedInTokens, plan.numMissing], [32, 1]);
   assertEquals(plan.hits, HIT.blocks[0]);
   // Blocks 6 to 8 of full attention; of the window the two that position 32 reads, and its own.
   assertEquals(plan.demand, [3, 3]);
 });
 
-Deno.test("PoolRoom plans to copy all in for a sequence that is alone, where what is found keeps too many slabs", () => {
-  const { room, needs } = spreadRoom();
-  const plan = room.planSwapIn(SWAPPED, HIT, 33, { isFirst: true })!;
+Deno.test("PoolCapacity plans to copy all in for a sequence that is alone, where what is found keeps too many slabs", () => {
+  const { capacity, needs } = spreadPool();
+  const plan = capacity.planSwapIn(SWAPPED, HIT, 33, { isFirst: true })!;
   assertEquals([plan.numSwappedInTokens, plan.numMissing, plan.hits], [32, 0, []]);
   assertEquals(plan.hit.nodes, []);
   assertEquals(plan.demand, [9, 3]);
   assertEquals(needs.length, 2);
 });
 
-Deno.test("PoolRoom plans nothing from host memory where the cache has as much, or not what was left to it", () => {
-  const { room } = spreadRoom();
+Deno.test("PoolCapacity plans nothing from host memory where the cache has as much, or not what was left to it", () => {
+  const { capacity } = spreadPool();
   const terms = { isFirst: true };
-  assertEquals(room.planSwapIn({ ...SWAPPED, numTokens: 24 }, HIT, 33, terms), undefined);
-  assertEquals(room.planSwapIn({ ...SWAPPED, numSkipped: 7 }, HIT, 33, terms), undefined);
-  const kept = room.planSwapIn({ ...SWAPPED, numSkipped: 6 }, HIT, 33, { isFirst: false });
+  assertEquals(capacity.planSwapIn({ ...SWAPPED, numTokens: 24 }, HIT, 33, terms), undefined);
+  assertEquals(capacity.planSwapIn({ ...SWAPPED, numSkipped: 7 }, HIT, 33, terms), undefined);
+  const kept = capacity.planSwapIn({ ...SWAPPED, numSkipped: 6 }, HIT, 33, { isFirst: false });
   assertEquals(kept?.numSwappedInTokens, 32);
 });

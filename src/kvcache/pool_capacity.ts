@@ -39,7 +39,7 @@ export interface AdmissionTerms {
 }
 
 /** The pool, what draws from it, and what an admission leaves free. */
-export interface PoolRoomOptions {
+export interface PoolCapacityOptions {
   readonly pool: Pool;
   /** The prefix cache where there is one, else the pool. */
   readonly blockSource: BlockSource;
@@ -51,10 +51,10 @@ export interface PoolRoomOptions {
 }
 
 /**
- * The arithmetic of room in the pool: how many blocks sequences take, how many slabs these fill,
+ * What fits into the pool, as arithmetic: how many blocks sequences take, how many slabs these fill,
  * and how many are missing. Changes nothing.
  */
-export class PoolRoom {
+export class PoolCapacity {
   /** Whether slabs are cut into several blocks of a group. */
   readonly isCut: boolean;
   readonly #hasStates: boolean;
@@ -65,7 +65,7 @@ export class PoolRoom {
   readonly #maxPerSlab: number;
   readonly #fixedWatermark: number | undefined;
 
-  constructor({ pool, blockSource, groups, grain, blocksPerSlab, watermark }: PoolRoomOptions) {
+  constructor({ pool, blockSource, groups, grain, blocksPerSlab, watermark }: PoolCapacityOptions) {
     this.#pool = pool;
     this.#blockSource = blockSource;
     this.#groups = groups;
