@@ -8,12 +8,12 @@ const MIB = 2 ** 20;
 /**
  * The engine isolate on a thread of its own.
  *
- * It is a Worker of `node:worker_threads`, whose full heap leaves the process alone; a Worker of the
- * Web takes it along. Its end shows on a port that it holds and nobody uses: the
- * port closes when the isolate is gone, also after `close` or `exit`, and stays open while the
- * thread is in a loop or a driver's call that `terminate` cannot end. That may be seen before what
- * the isolate said last; the Worker's own "exit" comes after all of it, but at once after
- * `terminate`. So it is gone with the later of both.
+ * It is a Worker of `node:worker_threads`, whose full heap leaves the process alone; a Worker of
+ * the Web takes it along. Its end shows on a port that it holds and nobody uses: the port closes
+ * when the isolate is gone, also after `close` or `exit`, and stays open while the thread is in a
+ * loop or a driver's call that `terminate` cannot end. That may be seen before what the isolate
+ * said last; the Worker's own "exit" comes after all of it, but at once after `terminate`. So it is
+ * gone with the later of both.
  */
 export class EngineThread implements EngineWorker {
   readonly #worker: Worker;

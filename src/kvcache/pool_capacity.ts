@@ -51,8 +51,8 @@ export interface PoolCapacityOptions {
 }
 
 /**
- * What fits into the pool, as arithmetic: how many blocks sequences take, how many slabs these fill,
- * and how many are missing. Changes nothing.
+ * What fits into the pool, as arithmetic: how many blocks sequences take, how many slabs these
+ * fill, and how many are missing. Changes nothing.
  */
 export class PoolCapacity {
   /** Whether slabs are cut into several blocks of a group. */

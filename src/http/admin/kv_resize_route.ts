@@ -19,8 +19,8 @@ type ResizeRequest = z.output<typeof ResizeRequest>;
  * `POST /admin/kv/resize {"num_blocks": N}`, or `{"memory_bytes": "512MiB"}`: gives the KV pool
  * another size between two steps, while requests go on. Refused with the numbers, and without
  * effect, where the blocks in use would not fit or the device has no memory (409), or where one
- * sequence of the greatest length would not fit (400). A resized pool no longer grows by itself. Its
- * blocks are slabs where cache groups share it.
+ * sequence of the greatest length would not fit (400). A resized pool no longer grows by itself.
+ * Its blocks are slabs where cache groups share it.
  */
 export function kvResizeRoute({ engine, log }: Services): Handler {
   return async (c) => {
