@@ -6,7 +6,8 @@
  * Without an adapter it installs the software one where it can (Linux, apt-get, root) and says so;
  * elsewhere the tests that need one are skipped, with the reason printed. Set `QUIRE_REQUIRE_GPU`
  * to fail instead. The files that take longest start first; at the end they are named, and what
- * failed is repeated. Other arguments are passed on to `deno test`; paths among them are all that runs.
+ * failed is repeated. Other arguments are passed on to `deno test`; paths among them are all that
+ * runs.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { existsSync } from "node:fs";
@@ -131,7 +132,7 @@ function partsOf(files: readonly string[]): readonly Part[] {
   ];
 }
 
-/** Runs the tests, shows their output, and repeats at its end what failed and why, and the totals. */
+/** Runs the tests, shows their output, and repeats at its end what failed, why, and the totals. */
 async function test(
   flags: readonly string[],
   files: readonly string[],

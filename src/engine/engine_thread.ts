@@ -37,13 +37,12 @@ export class EngineThread implements EngineWorker {
   listen({ onMessage, onError, onExit }: WorkerListener): void {
     this.#worker.on("message", onMessage);
     this.#worker.on("error", (error) => onError(crashOf(error)));
-    const [isSilent, isFree] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    this.#worker.on("exit", () => isSilent.resolve());
+    const exited = new Promise<void>((resolve) => this.#worker.on("exit", () => resolve()));
+    const closed = new Promise<void>((resolve) => this.#lifeline.on("close", resolve));
+    Promise.all([exited, closed]).then(onExit);
     // Only a port that is read tells of its end; this one must not keep the process alive.
     this.#lifeline.on("message", () => {});
-    this.#lifeline.on("close", () => isFree.resolve());
     this.#lifeline.unref();
-    Promise.all([isSilent.promise, isFree.promise]).then(onExit);
   }
 
   postMessage(message: ToEngine): void {

@@ -16,7 +16,7 @@ export interface WorkerListener {
   readonly onMessage: (message: FromEngine) => void;
   /** Its code has thrown where nothing catches, or its heap is full. */
   readonly onError: (crash: Crash) => void;
-  /** It is gone: it has ended by itself, or `terminate` has ended it. */
+  /** It is gone, by itself or after `terminate`, and all that it has said was heard. */
   readonly onExit: () => void;
 }
 

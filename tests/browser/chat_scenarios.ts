@@ -8,6 +8,7 @@ import {
   type Rig,
   say,
   type Scenario,
+  someFrames,
   startNew,
 } from "./rig.ts";
 
@@ -68,7 +69,9 @@ async function branches(rig: Rig) {
   const first = await answerOf(page);
   await askAgain(page);
   await answerOf(page);
-  assertEquals(await page.evaluate(editAtOnce), PROMPT);
+  await page.evaluate(editAtOnce);
+  await someFrames(page);
+  assertEquals(await page.evaluate(() => getSelection()!.toString()), PROMPT);
   await page.getByLabel("The message, edited").fill("Hello!");
   await page.getByRole("button", { name: "Ask again" }).click();
   await bubble.getByText("Hello!", { exact: true }).waitFor();
@@ -79,20 +82,14 @@ async function branches(rig: Rig) {
   assertEquals(await answerOf(page), first);
 }
 
-/**
- * Opens the editor of a question and selects its text as soon as the field is there, as a program
- * that types; what is selected some frames later.
- */
-async function editAtOnce(): Promise<string> {
+/** Opens the editor of a question and selects its text at once, as a program that types. */
+async function editAtOnce(): Promise<void> {
   const isDrawn = new Promise<void>((resolve) =>
     new MutationObserver(() => resolve()).observe(document.body, { childList: true, subtree: true })
   );
   document.querySelector<HTMLElement>("[aria-label='Edit and ask again']")!.click();
   await isDrawn;
-  const area = document.querySelector<HTMLTextAreaElement>(".editor textarea")!;
-  area.select();
-  for (let i = 0; i < 10; i++) await new Promise(requestAnimationFrame);
-  return area.value.slice(area.selectionStart, area.selectionEnd);
+  document.querySelector<HTMLTextAreaElement>(".editor textarea")!.select();
 }
 
 async function reload(rig: Rig) {

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Page } from "playwright-core";
 import { PAYLOADS } from "./payloads.ts";
-import { answerOf, assertFits, PROMPT, type Rig, say, type Scenario } from "./rig.ts";
+import { answerOf, assertFits, PROMPT, type Rig, say, type Scenario, someFrames } from "./rig.ts";
 
 /** Least contrast of text with what is behind it (WCAG 2.2, 1.4.3). */
 export const MIN_CONTRAST = 4.5;
@@ -111,6 +111,7 @@ async function keyboard(rig: Rig) {
   await page.getByLabel("Search conversations").fill("hello");
   await page.evaluate("releaseStore()");
   await page.locator(".message").first().waitFor();
+  await someFrames(page);
   assertEquals(await focused(page), "Search conversations");
 }
 

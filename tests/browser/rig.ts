@@ -105,6 +105,13 @@ export async function heldAnswer(page: Page): Promise<string> {
   return await answer.innerText();
 }
 
+/** Waits for some frames, after which what follows a drawing has been done. */
+export async function someFrames(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    for (let i = 0; i < 10; i++) await new Promise(requestAnimationFrame);
+  });
+}
+
 /** The page is no wider than the screen. */
 export async function assertFits(page: Page, what: string): Promise<void> {
   const { inner, outer } = await page.evaluate(() => ({

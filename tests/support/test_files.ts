@@ -102,7 +102,7 @@ export const FULL_RUN_ONLY: readonly string[] = [
 /** Rooms whose files start servers, at once or for long. */
 const STARTS_SERVERS = /^tests\/(e2e|faults)\//;
 
-/** Most files that share an isolate: enough that the cost of one is small, few enough to balance. */
+/** Most files that share an isolate: so many that it costs little, so few that all end together. */
 const MAX_GROUP_SIZE = 16;
 /** The same of files that compile kernels. */
 const MAX_COMPILING_GROUP_SIZE = 4;
@@ -141,8 +141,8 @@ export function compilesMost(file: string): boolean {
 }
 
 /**
- * The files by the isolate that runs them, in order: long ones have one each, short ones share. A new
- * isolate costs 0.3 s of processor time, and as much again to compile the modules that most import.
+ * The files by the isolate that runs them, in order: long ones have one each, short ones share. A
+ * new isolate costs 0.3 s of processor time, and as much again to compile what most files import.
  */
 export function groupsOf(files: readonly string[]): string[][] {
   const isAlone = (file: string) => SLOWEST.includes(file) || STARTS_SERVERS.test(file);
@@ -157,8 +157,7 @@ export function groupsOf(files: readonly string[]): string[][] {
 function evenly(files: readonly string[], maxSize: number): string[][] {
   const numGroups = Math.ceil(files.length / maxSize);
   const size = Math.ceil(files.length / numGroups);
-  return Array.from({ length: numGroups }, (_, i) => files.slice(i * size, (i + 1) * size))
-    .filter((group) => group.length > 0);
+  return Array.from({ length: numGroups }, (_, i) => files.slice(i * size, (i + 1) * size));
 }
 
 /** What runs in one isolate. */
@@ -169,7 +168,7 @@ export interface TestEntry {
   readonly name: string;
 }
 
-/** Writes a module per group into `folder`: `deno test` keeps the order of modules of one folder. */
+/** Writes a module per group into `folder`; `deno test` keeps the order of files of one folder. */
 export function writeEntries(folder: string, groups: readonly (readonly string[])[]): TestEntry[] {
   return groups.map((files, i) => {
     const path = `${folder}/${String(i).padStart(3, "0")}.ts`;
@@ -237,7 +236,7 @@ function secondsOf(time: string): number {
 /** What failed in a run, as `deno test` prints it in front of the names. */
 const ERRORS = /^ ERRORS \n\n([^]*?)\n FAILURES $/gm;
 
-/** The failed tests of a run, each with the first lines of why: what a log that is cut off has to keep. */
+/** The failed tests of a run, each with the first lines of why. */
 export function failuresOf(output: string, maxLines = 12): string[] {
   const errors = [...output.matchAll(ERRORS)].at(-1)?.[1] ?? "";
   const failures = errors.split(/^(?=.* => \.\/\S+:\d+:\d+$)/m).filter((text) =>
